@@ -10,7 +10,8 @@ export type Action =
   | { readonly kind: 'allow' }
   | { readonly kind: 'broker' }
   | { readonly kind: 'log' }
-  | { readonly kind: 'errno'; readonly errno: number }
+  /** `quiet`: answered by the kernel alone. Otherwise the first stage's refusals are answered by the supervisor, which can then report them. */
+  | { readonly kind: 'errno'; readonly errno: number; readonly quiet: boolean }
   | { readonly kind: 'trap' }
   | { readonly kind: 'trace'; readonly data: number }
   | { readonly kind: 'kill-thread' }
