@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+import { type ChildProcess, spawn } from 'node:child_process';
+import { native } from '../../native/index.ts';
+import { packagePath } from '../../native/package-path.ts';
+import { BrokerClient } from '../broker/client.ts';
+import { brokerNodeFlags, encodeProfile } from '../broker/protocol.ts';
+import { RatchetError } from '../errors.ts';
+import { OwnedFd } from '../owned-fd.ts';
+import type { ResolvedProfile } from '../policy/types.ts';
+
+export interface BrokerProcess {
+  readonly client: BrokerClient;
+  readonly child: ChildProcess;
+  readonly pid: number;
+}
+
+/**
+ * Starts the broker of one VM and waits for its hello. The broker's log, one JSON line a decision, goes to `logFd`.
+ * It ends when our end of the channel closes, however that happens, and removes the socket files that it bound and `ownedPaths`.
+ */
+export async function startBroker(options: {
+  readonly profile: ResolvedProfile;
+  readonly logFd: number | 'ignore' | 'inherit';
+  readonly ownedPaths: readonly string[];
+}): Promise<BrokerProcess> {
+  const [ours, theirs] = native.socketPair({ type: 'seqpacket' });
+  using brokerEnd = new OwnedFd(theirs);
+  using profile = new OwnedFd(native.memfd({ name: 'ratchet-profile', data: encodeProfile(options.profile), seal: true }));
+  const child = spawn(
+    process.execPath,
+    [...brokerNodeFlags, packagePath('dist/brokers/main.js'), ...options.ownedPaths.flatMap((path) => ['--owns', path])],
+    { stdio: ['ignore', 'ignore', options.logFd, brokerEnd.fd, profile.fd], env: {} },
+  );
+  const failedToStart = new Promise<never>((_, reject) => child.once('error', reject));
+  const client = new BrokerClient(ours);
+  try {
+    await Promise.race([client.ready(), failedToStart]);
+  } catch (cause) {
+    client.close();
+    throw new RatchetError('BROKER_DIED', 'the broker did not come up', {
+      next: 'build the checkout with `npm run build` and look at the broker log',
+      cause,
+    });
+  }
+  failedToStart.catch(() => undefined);
+  if (child.pid === undefined) throw new RatchetError('BROKER_DIED', 'the broker has no process id');
+  return { client, child, pid: child.pid };
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ChildProcess } from 'node:child_process';
+import { constants } from 'node:os';
+
+/** How a process ended: its exit code, or the signal that ended it. */
+export interface ExitStatus {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+export function exitOf(child: ChildProcess): Promise<ExitStatus> {
+  return new Promise((resolve) => {
+    if (child.exitCode !== null || child.signalCode !== null) resolve({ code: child.exitCode, signal: child.signalCode });
+    child.once('exit', (code, signal) => resolve({ code, signal }));
+  });
+}
+
+/** The status as a shell gives it: the code, or 128 + the signal's number. */
+export function shellStatus({ code, signal }: ExitStatus): number {
+  if (signal !== null) return 128 + (constants.signals[signal] ?? 0);
+  return code ?? 0;
+}
+
+/** In words. A SIGSYS death is a seccomp kill, which shells only show as 159. */
+export function describeExit(status: ExitStatus): string {
+  if (status.signal === 'SIGSYS') return 'was killed by its seccomp filter (SIGSYS): a call that the profile answers with kill-process';
+  if (status.signal !== null) return `was ended by ${status.signal}`;
+  return `exited with status ${status.code}`;
+}

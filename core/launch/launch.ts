@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+import { basename } from 'node:path';
+import { native } from '../../native/index.ts';
+import { compileProfile } from '../compiler/index.ts';
+import { withDeadline } from '../deferred.ts';
+import { RatchetError } from '../errors.ts';
+import { OwnedFd } from '../owned-fd.ts';
+import { withGrants } from '../policy/index.ts';
+import { loadProfile } from '../profile-files.ts';
+import { prepareArguments } from '../qemu/arguments.ts';
+import { Qemu } from '../qemu/qemu.ts';
+import { ownFilterCount } from '../stages/tasks.ts';
+import { startBroker } from './broker-process.ts';
+import { describeExit, exitOf } from './exit-status.ts';
+import { findProgram } from './find-program.ts';
+import type { LaunchOptions } from './options.ts';
+import { OutputTail } from './output-tail.ts';
+import { Sandbox } from './sandbox.ts';
+import { machineArch } from './machine-arch.ts';
+import { startStaged } from './stager.ts';
+
+const defaultDeadlineMs = 30_000;
+
+/**
+ * Starts a VMM under the first stage of its profile, waits until its machine is built and paused, enters the next stage and lets it run.
+ * @throws RatchetError; nothing is left running then.
+ */
+export async function launch(options: LaunchOptions): Promise<Sandbox> {
+  const deadlineMs = options.deadlineMs ?? defaultDeadlineMs;
+  const [vmmName, ...vmmArguments] = options.command;
+  const path = findProgram(vmmName);
+  const loaded = loadProfile(options.profile ?? defaultProfile(path), { arch: machineArch(), features: options.features ?? [] });
+  const profile = withGrants(loaded, options.allow ?? []);
+  const compiled = compileProfile(profile);
+  const first = compiled.stages[0];
+  if (first === undefined) throw new RatchetError('PROFILE_INVALID', `profile ${profile.name} has no stage`);
+
+  const broker = await startBroker({
+    profile,
+    logFd: options.brokerLog ?? 'ignore',
+    ownedPaths: options.ownedPaths ?? [],
+  });
+  const [qmpOurs, qmpTheirs] = native.socketPair({ type: 'stream' });
+  const qmpOursOwned = new OwnedFd(qmpOurs);
+  let sandbox: Sandbox | undefined;
+  try {
+    using monitor = new OwnedFd(qmpTheirs);
+    const monitorNumber = firstFree(options.inherit ?? new Map());
+    const prepared = prepareArguments(vmmArguments, { qmpFd: monitorNumber });
+    const staged = await startStaged({
+      path,
+      argv: [vmmName, ...prepared.args],
+      filter: first.program,
+      inherit: new Map([...(options.inherit ?? []), [monitorNumber, monitor.fd]]),
+      stdio: options.stdio ?? ['ignore', 'inherit', 'pipe'],
+      environment: options.environment ?? process.env,
+      rlimits: { core: 0, ...options.rlimits },
+      dropCapabilities: !(options.keepCapabilities ?? false),
+      deadlineMs,
+    });
+    const stderr = new OutputTail(staged.child.stderr, options.stdio === undefined ? process.stderr : undefined);
+    await broker.client.attachListener(staged.listener);
+    sandbox = new Sandbox({
+      profile,
+      compiled,
+      path,
+      broker,
+      process: staged,
+      vmm: new Qemu(qmpOursOwned.release()),
+      inheritedFilters: ownFilterCount(),
+      deadlineMs,
+    });
+    const died = exitOf(staged.child).then((status) => {
+      const words = stderr.text === '' ? 'it wrote nothing to stderr' : `its last words:\n${stderr.text}`;
+      throw new RatchetError('VMM_EXITED', `${basename(path)} ${describeExit(status)} while it was set up; ${words}`);
+    });
+    died.catch(() => undefined);
+    const built = staged.executed.then(() => sandbox?.vmm.waitUntilBuilt());
+    await withDeadline(Promise.race([built, died]), deadlineMs, () => notBuilt(path, deadlineMs));
+    const until = options.until ?? compiled.stages[1]?.name ?? first.name;
+    for (const stage of stagesUpTo(sandbox.stages, until)) await sandbox.enter(stage);
+    if (until !== first.name && !prepared.userPaused && !prepared.incoming) await sandbox.vmm.cont();
+    return sandbox;
+  } catch (error) {
+    if (sandbox === undefined) {
+      qmpOursOwned.close();
+      broker.client.close();
+    } else {
+      await sandbox.kill();
+    }
+    throw error;
+  }
+}
+
+/** `qemu-system-x86_64` and friends use the profile `qemu`. */
+function defaultProfile(path: string): string {
+  const name = basename(path);
+  if (name.startsWith('qemu-system-') || name === 'qemu-kvm') return 'qemu';
+  throw new RatchetError('PROFILE_NOT_FOUND', `there is no shipped profile for ${name}`, { next: 'name one with --profile' });
+}
+
+function firstFree(inherit: ReadonlyMap<number, number>): number {
+  let number = 3;
+  while (inherit.has(number)) number++;
+  return number;
+}
+
+function stagesUpTo(stages: readonly string[], until: string): readonly string[] {
+  const index = stages.indexOf(until);
+  if (index < 0)
+    throw new RatchetError('STAGE_UNKNOWN', `the profile has no stage ${until}`, { next: `it has ${stages.join(', ')}` });
+  return stages.slice(1, index + 1);
+}
+
+function notBuilt(path: string, deadlineMs: number): RatchetError {
+  return new RatchetError('QMP_TIMEOUT', `${basename(path)} did not build its machine within ${deadlineMs} ms`, {
+    next: 'look at its stderr, or give a larger deadline',
+  });
+}

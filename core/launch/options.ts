@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Grant } from '../policy/index.ts';
+import type { StdioKind } from './stager.ts';
+
+/** What `launch()` takes. Only `command` is required. */
+export interface LaunchOptions {
+  /** The VMM and its arguments, as they would be typed. Ratchet adds its own monitor and `-S`. */
+  readonly command: readonly [string, ...string[]];
+  /** A shipped profile's name, a file, or a profile as an object. The default is the shipped profile of the VMM. */
+  readonly profile?: string | Readonly<Record<string, unknown>>;
+  /** Optional features of the profile, by name. */
+  readonly features?: readonly string[];
+  /** What the broker may do for this VM, on top of the profile: `{request: 'connect', target: 'tcp:127.0.0.1:4444'}`. */
+  readonly allow?: readonly Grant[];
+  /** The stage to enter before `launch()` returns; `start` returns with the machine built and paused. Default: the profile's second stage. */
+  readonly until?: string;
+  /** fds of this process that the VMM inherits: number there -> number here. 0 to 2 are `stdio`'s. */
+  readonly inherit?: ReadonlyMap<number, number>;
+  readonly stdio?: readonly [StdioKind, StdioKind, StdioKind];
+  readonly environment?: NodeJS.ProcessEnv;
+  /** RLIMIT name (without the prefix, lower case) -> soft and hard limit. Core dumps are off unless `core` is given. */
+  readonly rlimits?: Readonly<Record<string, number>>;
+  /** Keep the capabilities of this process in the VMM. Default: all are dropped at exec. */
+  readonly keepCapabilities?: boolean;
+  /** Where the broker writes its decisions, one JSON line each. */
+  readonly brokerLog?: number | 'ignore' | 'inherit';
+  /** Files that the broker removes when the sandbox is gone, even if this process was killed. */
+  readonly ownedPaths?: readonly string[];
+  /** Bound on each step of the launch. Milliseconds. */
+  readonly deadlineMs?: number;
+}

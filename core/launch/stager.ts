@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+import { type ChildProcess, spawn } from 'node:child_process';
+import { z } from 'zod';
+import { native } from '../../native/index.ts';
+import { packagePath } from '../../native/package-path.ts';
+import { deferred } from '../deferred.ts';
+import { errnoName } from '../errno-name.ts';
+import { RatchetError } from '../errors.ts';
+import { OwnedFd } from '../owned-fd.ts';
+
+export interface StagedOptions {
+  /** Absolute path of the program. */
+  readonly path: string;
+  readonly argv: readonly string[];
+  /** struct sock_filter array of the first stage. */
+  readonly filter: Uint8Array;
+  /** fds of ours that the program inherits, by the number that they get there. */
+  readonly inherit: ReadonlyMap<number, number>;
+  /** What becomes of the program's stdin, stdout and stderr. */
+  readonly stdio: readonly [StdioKind, StdioKind, StdioKind];
+  readonly environment: NodeJS.ProcessEnv;
+  readonly rlimits: Readonly<Record<string, number>>;
+  readonly dropCapabilities: boolean;
+  readonly deadlineMs: number;
+}
+
+export type StdioKind = 'inherit' | 'pipe' | 'ignore';
+
+export interface StagedProcess {
+  readonly child: ChildProcess;
+  readonly pid: number;
+  readonly pidfd: OwnedFd;
+  readonly listener: OwnedFd;
+  /** Whether the kernel took SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV. */
+  readonly waitKillable: boolean;
+  /** Settles when the stager has become the program; rejects with the step that failed. */
+  readonly executed: Promise<void>;
+}
+
+const statusMessage = z.union([
+  z.strictObject({ step: z.literal('listener'), waitKillable: z.boolean() }),
+  z.strictObject({ step: z.string(), errno: z.number().int() }),
+]);
+
+/**
+ * Starts a program through the stager and returns as soon as its filter is on and the listener is here; the program's own first
+ * instruction may already have run by then, or may wait for the listener to be served.
+ * @throws RatchetError STAGER_FAILED naming the step and the errno.
+ */
+export async function startStaged(options: StagedOptions): Promise<StagedProcess> {
+  const [statusOurs, statusTheirs] = native.socketPair({ type: 'seqpacket' }).map((fd) => new OwnedFd(fd)) as [OwnedFd, OwnedFd];
+  using filter = new OwnedFd(native.memfd({ name: 'ratchet-filter', data: options.filter, seal: true }));
+  using theirs = statusTheirs;
+  const layout = layOutFds(options.inherit, theirs.fd, filter.fd);
+  const child = spawn(packagePath('build/Release/ratchet-stager'), stagerArguments(options, layout), {
+    stdio: [...options.stdio, ...layout.stdio.slice(3)],
+    env: options.environment,
+  });
+  const spawnError = new Promise<never>((_, reject) => child.once('error', reject));
+  if (child.pid === undefined) {
+    statusOurs.close();
+    return await spawnError.catch((cause: unknown) => {
+      throw new RatchetError('STAGER_FAILED', 'the stager could not be started', {
+        next: 'build it with `npm run build:native`',
+        cause,
+      });
+    });
+  }
+  spawnError.catch(() => undefined);
+  // The child is not reaped before the event loop turns, so its pid cannot have been recycled here.
+  const pidfd = new OwnedFd(native.openPidfd({ pid: child.pid, thread: false }));
+  return await readStatus({ statusFd: statusOurs, child, pid: child.pid, pidfd, deadlineMs: options.deadlineMs });
+}
+
+interface FdLayout {
+  readonly statusFd: number;
+  readonly filterFd: number;
+  readonly keep: readonly number[];
+  readonly stdio: readonly ('ignore' | number)[];
+}
+
+/** Inherited fds keep the numbers that were asked for; the stager's own two take the first numbers that are free. */
+function layOutFds(inherit: ReadonlyMap<number, number>, status: number, filter: number): FdLayout {
+  const stdio: ('ignore' | number)[] = [];
+  for (const [theirs, ours] of inherit) stdio[theirs] = ours;
+  const takeFree = (fd: number): number => {
+    let index = 3;
+    while (stdio[index] !== undefined) index++;
+    stdio[index] = fd;
+    return index;
+  };
+  const statusFd = takeFree(status);
+  const filterFd = takeFree(filter);
+  return {
+    statusFd,
+    filterFd,
+    keep: [0, 1, 2, ...inherit.keys()],
+    stdio: Array.from(stdio, (fd) => fd ?? 'ignore'),
+  };
+}
+
+function stagerArguments(options: StagedOptions, layout: FdLayout): string[] {
+  const rlimits = Object.entries(options.rlimits).flatMap(([name, limit]) => ['--rlimit', `${name}=${limit}:${limit}`]);
+  return [
+    '--status-fd', String(layout.statusFd),
+    '--filter-fd', String(layout.filterFd),
+    '--keep', layout.keep.join(','),
+    '--parent-pid', String(process.pid),
+    ...rlimits,
+    ...(options.dropCapabilities ? ['--drop-capabilities'] : []),
+    '--exec', options.path,
+    '--',
+    ...options.argv,
+  ]; // biome-ignore format: one option a line
+}
+
+interface StatusReader {
+  readonly statusFd: OwnedFd;
+  readonly child: ChildProcess;
+  readonly pid: number;
+  readonly pidfd: OwnedFd;
+  readonly deadlineMs: number;
+}
+
+/** First packet: the listener, or the step that failed. Then end of file (exec'd), or the exec's own failure. */
+function readStatus({ statusFd, child, pid, pidfd, deadlineMs }: StatusReader): Promise<StagedProcess> {
+  return new Promise((resolve, reject) => {
+    const executed = deferred();
+    executed.promise.catch(() => undefined);
+    let staged = false;
+    const finish = (error?: RatchetError): void => {
+      clearTimeout(timer);
+      watch.close();
+      statusFd.close();
+      if (error === undefined) return executed.resolve();
+      executed.reject(error);
+      if (staged) return;
+      native.sendSignal({ pidfd: pidfd.fd, signal: 9 });
+      pidfd.close();
+      reject(error);
+    };
+    const timer = setTimeout(() => finish(failed('the hand-over of the listener', 'ETIMEDOUT')), deadlineMs);
+    const watch = native.watchFd({ fd: statusFd.fd, readable: true, writable: false }, () => {
+      const received = native.receiveMessage({ fd: statusFd.fd, maxBytes: 4096, maxFds: 1 });
+      if (received.kind === 'again') return;
+      if (received.kind === 'end') return finish(staged ? undefined : failed('start', 'EPIPE'));
+      const message = statusMessage.safeParse(parseJson(received.data));
+      const listenerFd = received.fds[0];
+      if (!message.success) return finish(failed('report', 'EPROTO'));
+      if ('errno' in message.data) return finish(failed(message.data.step, errnoName(message.data.errno)));
+      if (listenerFd === undefined) return finish(failed('listener', 'EPROTO'));
+      staged = true;
+      resolve({
+        child,
+        pid,
+        pidfd,
+        listener: new OwnedFd(listenerFd),
+        waitKillable: message.data.waitKillable,
+        executed: executed.promise,
+      });
+    });
+  });
+}
+
+function parseJson(data: Buffer): unknown {
+  try {
+    return JSON.parse(data.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+function failed(step: string, errno: string): RatchetError {
+  return new RatchetError('STAGER_FAILED', `the stager failed at step ${step}`, { errno, next: stagerCures[step] ?? 'run `ratchet doctor`' });
+}
+
+const stagerCures: Readonly<Record<string, string>> = {
+  'exec-fd': 'raise the hard limit of open files to at least 65536 (LimitNOFILE= or ulimit -Hn)',
+  seccomp: 'the kernel refused the start filter: run `ratchet doctor`',
+  exec: 'check that the program is an executable of this machine, not a script',
+};

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+import { readdirSync, readFileSync } from 'node:fs';
+
+/** What /proc tells about one thread. Source: proc_pid_status(5). */
+export interface Task {
+  readonly tid: number;
+  readonly name: string;
+  /** 0 none, 1 strict, 2 filter. */
+  readonly mode: number;
+  /** Filters installed on the thread, inherited ones included. */
+  readonly filters: number;
+  readonly noNewPrivs: boolean;
+}
+
+/** All threads of a process, in tid order. A thread that ends while we look is left out. */
+export function readTasks(pid: number): Task[] {
+  const tids = readdirSync(`/proc/${pid}/task`).map(Number);
+  return tids.sort((a, b) => a - b).flatMap((tid) => readTask(pid, tid) ?? []);
+}
+
+function readTask(pid: number, tid: number): Task | undefined {
+  let status: string;
+  try {
+    status = readFileSync(`/proc/${pid}/task/${tid}/status`, 'utf8');
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    throw error;
+  }
+  const field = (name: string): string => new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1] ?? '';
+  // A zombie thread (the leader of a process whose main thread ended) has no filter to speak of and runs nothing.
+  if (field('State').startsWith('Z') || field('State').startsWith('X')) return undefined;
+  return {
+    tid,
+    name: field('Name'),
+    mode: Number(field('Seccomp')),
+    filters: Number(field('Seccomp_filters')),
+    noNewPrivs: field('NoNewPrivs') === '1',
+  };
+}
+
+/** Filters that this process itself runs under (a container's, a service manager's): every child has them too. */
+export function ownFilterCount(): number {
+  const match = /^Seccomp_filters:\s*(\d+)$/m.exec(readFileSync('/proc/thread-self/status', 'utf8'));
+  return Number(match?.[1] ?? 0);
+}
+
+function isGone(error: unknown): boolean {
+  const code = (error as NodeJS.ErrnoException).code;
+  return code === 'ENOENT' || code === 'ESRCH';
+}
