@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the machine must have before anything can be built, and how to tell that it is there. `present` lists files or commands,
+// all of which must exist; they are looked for instead of the package names so that other distributions and own builds count too.
+
+/** @typedef {{ name: string, why: string, present: readonly string[] }} DebianPackage */
+
+/** @type {readonly DebianPackage[]} */
+const demoPackages = [
+  { name: 'g++', why: 'compiles the native addon and the stager', present: ['g++'] },
+  { name: 'make', why: 'runs the native build', present: ['make'] },
+  { name: 'python3', why: 'node-gyp generates the native build with it', present: ['python3'] },
+  { name: 'qemu-system-x86', why: 'the VMM that is sandboxed', present: ['qemu-system-x86_64'] },
+  { name: 'busybox-static', why: "the guest's user space", present: ['busybox'] },
+  { name: 'cpio', why: "packs the guest's initrd", present: ['cpio'] },
+  { name: 'iproute2', why: 'shows and removes the tap devices of a run', present: ['ip'] },
+];
+
+/** @type {readonly DebianPackage[]} */
+const testPackages = [{ name: 'strace', why: 'shows which system calls the VMM really makes', present: ['strace'] }];
+
+/** @type {Readonly<Record<'demo' | 'test', readonly DebianPackage[]>>} */
+export const requiredPackages = { demo: demoPackages, test: [...demoPackages, ...testPackages] };
+
+/** The oldest Node that runs the code. Kept equal to "engines" in package.json by a test. */
+export const oldestNode = [20, 17];
+
+/** The meta package whose newest kernel is unpacked (never installed) for the guests. */
+export const guestKernelPackage = 'linux-image-cloud-amd64';
