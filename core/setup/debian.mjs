@@ -7,15 +7,7 @@ import { ask, cacheFolder, run, SetupError, say } from './log.mjs';
 import { guestKernelPackage } from './requirements.mjs';
 
 /** Another apt-get may be at work (first boot's unattended upgrades, a second set-up): wait for its lock instead of failing. */
-const aptOptions = [
-  '-o',
-  'DPkg::Lock::Timeout=120',
-  '-o',
-  'Acquire::Retries=3',
-  '-o',
-  'APT::Sandbox::User=root',
-  '-qq',
-];
+const aptOptions = ['-o', 'DPkg::Lock::Timeout=120', '-o', 'Acquire::Retries=3', '-qq'];
 const aptEnvironment = { DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C.UTF-8' };
 
 const kernelFolder = join(cacheFolder, 'guest', 'kernel');
