@@ -3,7 +3,7 @@
 // Nothing is downloaded: the headers are those of the Node that runs this.
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, realpathSync, statSync, utimesSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -23,7 +23,7 @@ function upToDate() {
 
 function newestSource() {
   const sources = readdirSync(join(root, 'native'), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && !entry.name.endsWith('.ts'))
+    .filter((entry) => entry.isFile() && /\.(cc|h)$/.test(entry.name))
     .map((entry) => modified(join(entry.parentPath ?? entry.path, entry.name)));
   return Math.max(...sources, modified(join(root, 'binding.gyp')), modified(fileURLToPath(import.meta.url)));
 }
@@ -57,6 +57,9 @@ function build(commands) {
   if (result.status !== 0) fail(`node-gyp failed:\n${result.stdout ?? ''}${result.stderr ?? ''}`);
   const absent = products.filter((product) => !existsSync(join(root, product)));
   if (absent.length > 0) fail(`node-gyp succeeded without making ${absent.join(' and ')}`);
+  // make leaves a product alone that a change did not touch; it is up to date all the same.
+  const now = new Date();
+  for (const product of products) utimesSync(join(root, product), now, now);
 }
 
 /** The prefix whose include/node belongs to the running Node: as installed, or the build tree's. */

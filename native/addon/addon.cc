@@ -3,6 +3,12 @@
 #include "addon/bindings.h"
 
 static Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  register_messages(env, exports);
+  register_watch(env, exports);
+  register_sockets(env, exports);
+  register_files(env, exports);
+  register_processes(env, exports);
+  register_listener(env, exports);
   register_tighten(env, exports);
   return exports;
 }

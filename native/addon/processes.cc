@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sys/processes.h"
+
+#include "addon/bindings.h"
+#include "addon/errors.h"
+#include "addon/options.h"
+
+using namespace ratchet;
+
+namespace {
+
+constexpr std::int64_t largest_read = 1 << 24;
+
+Napi::Value open_one(const Napi::CallbackInfo& info) {
+  Options options(info, "openPidfd");
+  const auto pid = static_cast<pid_t>(options.integer("pid", 1, std::numeric_limits<pid_t>::max()));
+  const bool thread = options.boolean("thread");
+  if (!options.ok()) return {};
+  return fd_or_throw(info.Env(), open_pidfd(pid, thread));
+}
+
+Napi::Value get_fd(const Napi::CallbackInfo& info) {
+  Options options(info, "getFdOfProcess");
+  const int pidfd = options.fd("pidfd");
+  const int fd = options.fd("fd");
+  if (!options.ok()) return {};
+  return fd_or_throw(info.Env(), fd_of_process(pidfd, fd));
+}
+
+Napi::Value signal_process(const Napi::CallbackInfo& info) {
+  Options options(info, "sendSignal");
+  const int pidfd = options.fd("pidfd");
+  const int number = options.int32("signal");
+  if (!options.ok()) return {};
+  return undefined_or_throw(info.Env(), send_signal(pidfd, number));
+}
+
+Napi::Value read_remote(const Napi::CallbackInfo& info) {
+  Options options(info, "readMemory");
+  const auto tid = static_cast<pid_t>(options.integer("tid", 1, std::numeric_limits<pid_t>::max()));
+  const std::uint64_t address = options.unsigned64("address");
+  const auto length = static_cast<std::size_t>(options.integer("length", 0, largest_read));
+  if (!options.ok()) return {};
+  const auto buffer = Napi::Buffer<std::uint8_t>::New(info.Env(), length);
+  if (const Outcome outcome = read_memory(tid, address, {buffer.Data(), length})) return throw_failure(info.Env(), *outcome);
+  return buffer;
+}
+
+Napi::Value set_death_signal(const Napi::CallbackInfo& info) {
+  Options options(info, "setParentDeathSignal");
+  const int number = options.int32("signal");
+  if (!options.ok()) return {};
+  return undefined_or_throw(info.Env(), set_parent_death_signal(number));
+}
+
+}  // namespace
+
+void register_processes(Napi::Env env, Napi::Object exports) {
+  exports.Set("openPidfd", Napi::Function::New(env, open_one, "openPidfd"));
+  exports.Set("getFdOfProcess", Napi::Function::New(env, get_fd, "getFdOfProcess"));
+  exports.Set("sendSignal", Napi::Function::New(env, signal_process, "sendSignal"));
+  exports.Set("readMemory", Napi::Function::New(env, read_remote, "readMemory"));
+  exports.Set("setParentDeathSignal", Napi::Function::New(env, set_death_signal, "setParentDeathSignal"));
+}

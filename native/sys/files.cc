@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sys/files.h"
+
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <linux/openat2.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include <cstring>
+
+namespace ratchet {
+
+Result<UniqueFd> open_file(int directory_fd, const std::string& path, std::uint64_t flags, std::uint64_t mode,
+                           std::uint64_t resolve) {
+  open_how how{};
+  how.flags = flags | O_CLOEXEC;
+  how.mode = mode;
+  how.resolve = resolve;
+  long fd;
+  do {
+    fd = ::syscall(SYS_openat2, directory_fd, path.c_str(), &how, sizeof how);
+  } while (fd < 0 && errno == EINTR);
+  if (fd < 0) return last_failure("openat2");
+  return UniqueFd(static_cast<int>(fd));
+}
+
+Result<UniqueFd> create_memfd(const std::string& name, std::span<const std::uint8_t> data, bool seal) {
+  UniqueFd fd(::memfd_create(name.c_str(), MFD_CLOEXEC | (seal ? MFD_ALLOW_SEALING : 0U)));
+  if (!fd) return last_failure("memfd_create");
+  while (!data.empty()) {
+    const ssize_t written = ::write(fd.get(), data.data(), data.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return last_failure("write");
+    data = data.subspan(static_cast<std::size_t>(written));
+  }
+  if (::lseek(fd.get(), 0, SEEK_SET) < 0) return last_failure("lseek");
+  if (seal && ::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0) {
+    return last_failure("fcntl");
+  }
+  return fd;
+}
+
+namespace {
+
+/// False when the name does not fit with its final zero: the kernel would cut it, and act on another interface.
+bool set_name(ifreq& request, const std::string& name) {
+  if (name.size() >= sizeof request.ifr_name) return false;
+  std::memcpy(request.ifr_name, name.c_str(), name.size() + 1);
+  return true;
+}
+
+}  // namespace
+
+Result<Tap> create_tap(const std::string& name, short flags) {
+  ifreq request{};
+  if (!set_name(request, name)) return Failure{ENAMETOOLONG, "ioctl"};
+  request.ifr_flags = flags;
+  UniqueFd fd(::open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK));
+  if (!fd) return last_failure("open");
+  if (::ioctl(fd.get(), TUNSETIFF, &request) < 0) return last_failure("ioctl");
+  request.ifr_name[sizeof request.ifr_name - 1] = '\0';
+  return Tap{std::move(fd), request.ifr_name};
+}
+
+Outcome set_interface_up(const std::string& name, bool up) {
+  ifreq request{};
+  if (!set_name(request, name)) return Failure{ENAMETOOLONG, "ioctl"};
+  const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));  // Any socket serves; netdevice(7).
+  if (!socket) return last_failure("socket");
+  if (::ioctl(socket.get(), SIOCGIFFLAGS, &request) < 0) return last_failure("ioctl");
+  const int flags = up ? request.ifr_flags | IFF_UP : request.ifr_flags & ~IFF_UP;
+  request.ifr_flags = static_cast<short>(flags);
+  if (::ioctl(socket.get(), SIOCSIFFLAGS, &request) < 0) return last_failure("ioctl");
+  return {};
+}
+
+}  // namespace ratchet

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// Files, memory files and network interfaces.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "sys/result.h"
+#include "sys/unique_fd.h"
+
+namespace ratchet {
+
+/// openat2(2), with O_CLOEXEC added. `resolve` is a set of RESOLVE_* bits.
+Result<UniqueFd> open_file(int directory_fd, const std::string& path, std::uint64_t flags, std::uint64_t mode,
+                           std::uint64_t resolve);
+
+/// A memory file that holds `data`, its offset at 0. Sealed, it can be neither written, resized nor unsealed.
+Result<UniqueFd> create_memfd(const std::string& name, std::span<const std::uint8_t> data, bool seal);
+
+struct Tap {
+  UniqueFd fd;
+  std::string name;
+};
+
+/// Attaches to (or makes) an interface through /dev/net/tun. `flags` are IFF_* for TUNSETIFF. A `name` with %d asks for a free number.
+Result<Tap> create_tap(const std::string& name, short flags);
+
+/// Sets or clears IFF_UP and leaves the interface's other flags as they are.
+Outcome set_interface_up(const std::string& name, bool up);
+
+}  // namespace ratchet

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sys/processes.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+namespace ratchet {
+
+namespace {
+
+/// include/uapi/linux/pidfd.h since Linux 6.9: the same bit as O_EXCL.
+constexpr unsigned int pidfd_thread = O_EXCL;
+
+}  // namespace
+
+Result<UniqueFd> open_pidfd(pid_t pid, bool thread) {
+  const long fd = ::syscall(SYS_pidfd_open, pid, thread ? pidfd_thread : 0U);
+  if (fd < 0) return last_failure("pidfd_open");
+  return UniqueFd(static_cast<int>(fd));
+}
+
+Result<UniqueFd> fd_of_process(int pidfd, int fd) {
+  const long copy = ::syscall(SYS_pidfd_getfd, pidfd, fd, 0U);
+  if (copy < 0) return last_failure("pidfd_getfd");
+  return UniqueFd(static_cast<int>(copy));
+}
+
+Outcome send_signal(int pidfd, int signal) {
+  if (::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0U) < 0) return last_failure("pidfd_send_signal");
+  return {};
+}
+
+Outcome read_memory(pid_t tid, std::uint64_t address, std::span<std::uint8_t> destination) {
+  iovec local{destination.data(), destination.size()};
+  iovec remote{reinterpret_cast<void*>(address), destination.size()};  // Never dereferenced here: it is the other process's.
+  const ssize_t count = ::process_vm_readv(tid, &local, 1, &remote, 1, 0);
+  if (count < 0) return last_failure("process_vm_readv");
+  // A short read means that the rest is not mapped there (process_vm_readv(2)).
+  if (static_cast<std::size_t>(count) != destination.size()) return Failure{EFAULT, "process_vm_readv"};
+  return {};
+}
+
+Outcome set_parent_death_signal(int signal) {
+  if (::prctl(PR_SET_PDEATHSIG, static_cast<unsigned long>(signal), 0UL, 0UL, 0UL) < 0) return last_failure("prctl");
+  return {};
+}
+
+}  // namespace ratchet

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// Other processes, by pidfd: a recycled pid is never touched.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <span>
+
+#include "sys/result.h"
+#include "sys/unique_fd.h"
+
+namespace ratchet {
+
+/// pidfd_open(2). `thread` asks for a pidfd of one thread (PIDFD_THREAD, Linux 6.9), not of its process.
+Result<UniqueFd> open_pidfd(pid_t pid, bool thread);
+
+/// pidfd_getfd(2): a duplicate of the other process's fd, close-on-exec.
+Result<UniqueFd> fd_of_process(int pidfd, int fd);
+
+Outcome send_signal(int pidfd, int signal);
+
+/// process_vm_readv(2), all of `destination` or EFAULT.
+Outcome read_memory(pid_t tid, std::uint64_t address, std::span<std::uint8_t> destination);
+
+/// The signal that this process gets when the thread that made it ends; 0 for none.
+Outcome set_parent_death_signal(int signal);
+
+}  // namespace ratchet

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sys/sockets.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace ratchet {
+
+Result<UniqueFd> create_socket(int domain, int type, int protocol) {
+  UniqueFd fd(::socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol));
+  if (!fd) return last_failure("socket");
+  return fd;
+}
+
+namespace {
+
+/// The bytes in aligned storage, as the kernel's prototype wants them; too many is EINVAL, as the kernel would say.
+struct Address {
+  sockaddr_storage storage{};
+  socklen_t length = 0;
+
+  bool assign(AddressBytes bytes) {
+    if (bytes.size() > sizeof storage) return false;
+    std::memcpy(&storage, bytes.data(), bytes.size());
+    length = static_cast<socklen_t>(bytes.size());
+    return true;
+  }
+  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
+};
+
+}  // namespace
+
+Result<Connecting> connect_socket(int fd, AddressBytes bytes) {
+  Address address;
+  if (!address.assign(bytes)) return Failure{EINVAL, "connect"};
+  if (::connect(fd, address.get(), address.length) == 0) return Connecting::connected;
+  // Interrupted means under way (connect(2)): calling again would say EALREADY.
+  if (errno == EINPROGRESS || errno == EINTR) return Connecting::in_progress;
+  return last_failure("connect");
+}
+
+Outcome bind_socket(int fd, AddressBytes bytes) {
+  Address address;
+  if (!address.assign(bytes)) return Failure{EINVAL, "bind"};
+  if (::bind(fd, address.get(), address.length) < 0) return last_failure("bind");
+  return {};
+}
+
+Outcome listen_socket(int fd, int backlog) {
+  if (::listen(fd, backlog) < 0) return last_failure("listen");
+  return {};
+}
+
+Result<int> socket_option(int fd, int level, int name) {
+  int value = 0;
+  socklen_t length = sizeof value;
+  if (::getsockopt(fd, level, name, &value, &length) < 0) return last_failure("getsockopt");
+  return value;
+}
+
+Outcome set_socket_option(int fd, int level, int name, int value) {
+  if (::setsockopt(fd, level, name, &value, sizeof value) < 0) return last_failure("setsockopt");
+  return {};
+}
+
+Result<std::vector<std::uint8_t>> socket_name(int fd) {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof storage;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length) < 0) return last_failure("getsockname");
+  const auto* bytes = reinterpret_cast<const std::uint8_t*>(&storage);
+  return std::vector<std::uint8_t>(bytes, bytes + std::min<std::size_t>(length, sizeof storage));
+}
+
+Result<int> status_flags(int fd) {
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0) return last_failure("fcntl");
+  return flags;
+}
+
+Outcome set_status_flags(int fd, int flags) {
+  if (::fcntl(fd, F_SETFL, flags) < 0) return last_failure("fcntl");
+  return {};
+}
+
+}  // namespace ratchet

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sockets on raw sockaddr bytes: who may be called is decided elsewhere, on these same bytes.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "sys/result.h"
+#include "sys/unique_fd.h"
+
+namespace ratchet {
+
+using AddressBytes = std::span<const std::uint8_t>;
+
+/// socket(2), with SOCK_CLOEXEC | SOCK_NONBLOCK added.
+Result<UniqueFd> create_socket(int domain, int type, int protocol);
+
+enum class Connecting { connected, in_progress };
+
+/// connect(2). A unix socket whose listener's queue is full fails with EAGAIN (connect(2)).
+Result<Connecting> connect_socket(int fd, AddressBytes address);
+
+Outcome bind_socket(int fd, AddressBytes address);
+Outcome listen_socket(int fd, int backlog);
+Result<int> socket_option(int fd, int level, int name);
+Outcome set_socket_option(int fd, int level, int name, int value);
+
+/// getsockname(2), exactly the bytes that the kernel gave.
+Result<std::vector<std::uint8_t>> socket_name(int fd);
+
+/// F_GETFL and F_SETFL.
+Result<int> status_flags(int fd);
+Outcome set_status_flags(int fd, int flags);
+
+}  // namespace ratchet
