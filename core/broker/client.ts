@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+// The launcher's end of the broker channel. Every request settles: with its result, at its deadline, or at once when the channel ends.
+import { type NativeError, native, type Received, type Watch } from '../../native/index.ts';
+import { type Deferred, deferred } from '../deferred.ts';
+import { errnoName } from '../errno-name.ts';
+import { RatchetError } from '../errors.ts';
+import { OwnedFd } from '../owned-fd.ts';
+import { EventQueue } from './event-queue.ts';
+import {
+  type BrokerEvent,
+  type BrokerStatus,
+  decodeServerMessage,
+  encodeRequest,
+  type Hello,
+  type OkValue,
+  protocolLimits,
+  type Request,
+  type RequestType,
+  type Result,
+  type ServerMessage,
+} from './protocol.ts';
+
+/** How long after the broker's own deadline the client gives up. Covers the way there and back. */
+const graceMs = 1000;
+const defaultTimeoutMs = 10_000;
+
+/** Requests whose result carries one fd. */
+const carriesFd: ReadonlySet<RequestType> = new Set(['connect', 'bind', 'open', 'tap']);
+
+interface Pending {
+  readonly type: RequestType;
+  readonly subject: string;
+  readonly timer: NodeJS.Timeout;
+  readonly answer: Deferred<{ readonly value: OkValue; readonly fd: OwnedFd | undefined }>;
+}
+
+type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
+type RequestBody = DistributiveOmit<Request, 'id'>;
+
+/** Owns the channel fd. */
+export class BrokerClient {
+  /** What the broker reports unasked; ends with the channel. Each reader gets every event from when it starts to read. */
+  readonly events = new EventQueue<BrokerEvent>();
+  /** Settles when the channel has ended, with the reason when that was not `close()`. Never rejects. */
+  readonly closed: Promise<RatchetError | undefined>;
+  readonly #channel: OwnedFd;
+  readonly #watch: Watch;
+  readonly #pending = new Map<bigint, Pending>();
+  readonly #hello = deferred<Hello>();
+  readonly #closed = deferred<RatchetError | undefined>();
+  #greeted = false;
+  #nextId = 1n;
+  #over = false;
+
+  constructor(channelFd: number) {
+    this.#channel = new OwnedFd(channelFd);
+    this.closed = this.#closed.promise;
+    this.#hello.promise.catch(() => undefined);
+    this.#watch = native.watchFd({ fd: channelFd, readable: true, writable: false }, () => this.#receiveAll());
+  }
+
+  /** The broker's hello, once it serves. @throws RatchetError BROKER_DIED, BROKER_PROTOCOL. */
+  ready(): Promise<Hello> {
+    return this.#hello.promise;
+  }
+
+  /** A connected stream socket, blocking. @throws RatchetError REQUEST_REFUSED, REQUEST_FAILED, BROKER_TIMEOUT, BROKER_DIED. */
+  async connect(address: string, options: { readonly timeoutMs?: number } = {}): Promise<OwnedFd> {
+    const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
+    return await this.#requestFd({ type: 'connect', address, timeoutMs }, `connect ${address}`, timeoutMs);
+  }
+
+  /** A bound socket, blocking; listening when `backlog` is above 0. */
+  async bind(address: string, options: { readonly backlog?: number } = {}): Promise<OwnedFd> {
+    return await this.#requestFd({ type: 'bind', address, backlog: options.backlog ?? 0 }, `bind ${address}`);
+  }
+
+  /** An open file. `create` makes it (mode 0600) when the rules let it be written. */
+  async open(
+    path: string,
+    access: 'ro' | 'rw' | 'wo' = 'ro',
+    options: { readonly create?: boolean } = {},
+  ): Promise<OwnedFd> {
+    return await this.#requestFd(
+      { type: 'open', path, access, create: options.create ?? false },
+      `open ${path} (${access})`,
+    );
+  }
+
+  /** A tap device, up, with IFF_VNET_HDR. A name that ends in %d takes a free number. */
+  async tap(name: string): Promise<{ readonly fd: OwnedFd; readonly name: string }> {
+    const { value, fd } = await this.#request({ type: 'tap', name }, `tap ${name}`);
+    return { fd: takeFd(fd), name: value.name ?? name };
+  }
+
+  /** Moves the broker to a later stage; from the answer on it judges by that stage alone. */
+  async enterStage(epoch: number): Promise<void> {
+    await this.#request({ type: 'stage', epoch }, `stage ${epoch}`);
+  }
+
+  /** Gives the seccomp listener to the broker. Takes ownership: no copy stays here, or the VMM would hang when the broker dies. */
+  async attachListener(listener: OwnedFd): Promise<void> {
+    try {
+      await this.#request({ type: 'attachListener' }, 'attach listener', defaultTimeoutMs, () => listener);
+    } finally {
+      listener.close();
+    }
+  }
+
+  async status(): Promise<BrokerStatus> {
+    const { value } = await this.#request({ type: 'status' }, 'status');
+    if (value.status === undefined) throw new RatchetError('BROKER_PROTOCOL', 'a status reply without a status');
+    return value.status;
+  }
+
+  /** Asks the broker to end; resolves when it says that it will. */
+  async shutdown(): Promise<void> {
+    await this.#request({ type: 'shutdown' }, 'shutdown');
+  }
+
+  /** Ends the channel; the broker cleans up and exits. What is pending is rejected. */
+  close(): void {
+    this.#end(undefined);
+  }
+
+  async #requestFd(body: RequestBody, subject: string, timeoutMs = defaultTimeoutMs): Promise<OwnedFd> {
+    return takeFd((await this.#request(body, subject, timeoutMs)).fd);
+  }
+
+  async #request(
+    body: RequestBody,
+    subject: string,
+    timeoutMs = defaultTimeoutMs,
+    payload?: () => OwnedFd,
+  ): Promise<{ readonly value: OkValue; readonly fd: OwnedFd | undefined }> {
+    if (this.#over) throw died(subject);
+    const id = this.#nextId++;
+    const answer: Pending['answer'] = deferred();
+    const timer = setTimeout(() => {
+      this.#pending.delete(id);
+      answer.reject(timedOut(subject, timeoutMs));
+    }, timeoutMs + graceMs);
+    this.#pending.set(id, { type: body.type, subject, timer, answer });
+    try {
+      this.#send(encodeRequest({ ...body, id }), payload === undefined ? [] : [payload().fd]);
+    } catch (error) {
+      this.#pending.delete(id);
+      clearTimeout(timer);
+      throw sendFailed(subject, error);
+    }
+    return await answer.promise;
+  }
+
+  #send(data: Uint8Array, fds: readonly number[]): void {
+    if (data.length > protocolLimits.maxRequestBytes)
+      throw new RatchetError('ARGUMENT_INVALID', `a request of ${data.length} bytes`, {
+        next: `stay below ${protocolLimits.maxRequestBytes}`,
+      });
+    if (native.sendMessage({ fd: this.#channel.fd, data, fds }) < 0)
+      throw new RatchetError('BROKER_TIMEOUT', 'the broker does not read its channel', {
+        errno: 'EAGAIN',
+        next: 'wait for earlier requests',
+      });
+  }
+
+  #receiveAll(): void {
+    try {
+      // A bounded burst, so that a flood of events leaves room for the rest of the program.
+      for (let burst = 0; burst < 64 && !this.#over; burst += 1) {
+        const received = native.receiveMessage({
+          fd: this.#channel.fd,
+          maxBytes: protocolLimits.maxReplyBytes,
+          maxFds: 1,
+        });
+        if (received.kind === 'again') return;
+        if (received.kind === 'end') return this.#end(died('the channel'));
+        this.#accept(received);
+      }
+    } catch (error) {
+      this.#end(error instanceof RatchetError ? error : died('the channel', error));
+    }
+  }
+
+  #accept(received: Extract<Received, { kind: 'message' }>): void {
+    const fds = received.fds.map((fd) => new OwnedFd(fd));
+    try {
+      this.#dispatch(decodeServerMessage(received.data), fds);
+    } finally {
+      // Whatever was not taken by then belongs to nobody.
+      for (const fd of fds) fd.close();
+    }
+  }
+
+  #dispatch(message: ServerMessage, fds: OwnedFd[]): void {
+    if ((message.type === 'hello') === this.#greeted) throw unexpected(`a ${message.type} message out of turn`);
+    switch (message.type) {
+      case 'hello':
+        if (fds.length > 0) throw unexpected('an fd with the hello');
+        this.#greeted = true;
+        return this.#hello.resolve(message);
+      case 'event':
+        if (fds.length > 0) throw unexpected('an fd with an event');
+        return this.events.push(message.event);
+      case 'result':
+        return this.#settle(message, fds);
+    }
+  }
+
+  #settle(result: Result, fds: OwnedFd[]): void {
+    const pending = this.#pending.get(result.id);
+    if (pending === undefined) {
+      // Timed out here before; its fd, if any, is closed by the caller. An id that was never given out is another matter.
+      if (result.id < this.#nextId) return;
+      throw unexpected(`a result for request ${result.id}, which was not made`);
+    }
+    const wanted = result.class === 'ok' && carriesFd.has(pending.type) ? 1 : 0;
+    if (fds.length !== wanted) throw unexpected(`${fds.length} fds with the result of ${pending.subject}`);
+    this.#pending.delete(result.id);
+    clearTimeout(pending.timer);
+    if (result.class !== 'ok') return pending.answer.reject(errorOf(result, pending.subject));
+    const fd = fds[0];
+    pending.answer.resolve({ value: result.value, fd: fd === undefined ? undefined : new OwnedFd(fd.release()) });
+  }
+
+  #end(reason: RatchetError | undefined): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#watch.close();
+    this.#channel.close();
+    this.#hello.reject(reason ?? died('the hello'));
+    for (const { subject, timer, answer } of this.#pending.values()) {
+      clearTimeout(timer);
+      answer.reject(died(subject, reason));
+    }
+    this.#pending.clear();
+    this.events.close();
+    this.#closed.resolve(reason);
+  }
+}
+
+function takeFd(fd: OwnedFd | undefined): OwnedFd {
+  if (fd === undefined) throw unexpected('a result without its fd');
+  return fd;
+}
+
+function errorOf(result: Exclude<Result, { class: 'ok' }>, subject: string): RatchetError {
+  const next = result.next === undefined ? {} : { next: result.next };
+  switch (result.class) {
+    case 'denied': {
+      const rule =
+        result.rule === null
+          ? 'no rule grants it'
+          : `rule ${result.rule.file}:${result.rule.line} (${result.rule.why})`;
+      return new RatchetError('REQUEST_REFUSED', `${subject}: refused by the profile, ${rule}`, {
+        errno: errnoName(result.errno),
+        ...(result.fix === null ? next : { next: `to permit it, add to the stage's broker rules: ${result.fix}` }),
+      });
+    }
+    case 'stage':
+      return new RatchetError('REQUEST_REFUSED', `${subject}: ${result.what}`, next);
+    case 'busy':
+      return new RatchetError('BROKER_TIMEOUT', `${subject}: ${result.what}`, { errno: 'EBUSY', ...next });
+    case 'timeout':
+      return new RatchetError('BROKER_TIMEOUT', `${subject}: ${result.what}`, { errno: 'ETIMEDOUT', ...next });
+    case 'errno':
+      return new RatchetError('REQUEST_FAILED', `${subject}: ${result.what}`, {
+        errno: errnoName(result.errno),
+        ...next,
+      });
+  }
+}
+
+function died(subject: string, cause?: unknown): RatchetError {
+  return new RatchetError('BROKER_DIED', `${subject}: the broker is gone`, {
+    next: 'the VMM goes on without brokered calls; start a new VM to have them again',
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
+
+function timedOut(subject: string, timeoutMs: number): RatchetError {
+  return new RatchetError('BROKER_TIMEOUT', `${subject}: no answer from the broker within ${timeoutMs} ms`, {
+    errno: 'ETIMEDOUT',
+    next: 'try again, or look at its log',
+  });
+}
+
+function unexpected(what: string): RatchetError {
+  return new RatchetError('BROKER_PROTOCOL', `the broker sent ${what}`);
+}
+
+function sendFailed(subject: string, error: unknown): unknown {
+  if (error instanceof RatchetError) return error;
+  const { code } = error as NativeError;
+  return code === 'EPIPE' || code === 'ECONNRESET' ? died(subject, error) : error;
+}

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/**
+ * How the broker's Node is started. No code is made at run time: `--jitless` needs no executable memory, and eval is off. Few threads, a small heap
+ * with a hard limit.
+ */
+export const brokerNodeFlags: readonly string[] = [
+  '--jitless',
+  '--no-expose-wasm',
+  '--disallow-code-generation-from-strings',
+  '--disable-proto=delete',
+  '--no-warnings',
+  '--v8-pool-size=0',
+  '--single-threaded',
+  '--max-old-space-size=64',
+  '--max-semi-space-size=1',
+];

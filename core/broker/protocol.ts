@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+// The messages between a launcher and its broker, as brokers/PROTOCOL.md describes them: one msgpack map a packet, closed schemas in both directions.
+import { z } from 'zod';
+import { RatchetError } from '../errors.ts';
+import { decodeFrame, encodeFrame } from './frame.ts';
+
+export { brokerNodeFlags } from './node-flags.ts';
+export { decodeProfile, encodeProfile } from './profile-codec.ts';
+
+export const protocolMagic = 'ratchet-broker';
+export const protocolVersion = 1;
+
+/** What the broker holds itself to, told in its hello. */
+export const protocolLimits = {
+  maxRequestBytes: 4096,
+  maxReplyBytes: 32_768,
+  maxOutstanding: 64,
+  maxTimeoutMs: 60_000,
+} as const;
+
+const maxTextBytes = 1024;
+const text = z.string().max(maxTextBytes);
+/** u64, never 0. Small ones may arrive in a shorter msgpack form. */
+const id = z.union([
+  z.bigint().min(1n).max(0xffff_ffff_ffff_ffffn),
+  z.number().int().min(1).max(Number.MAX_SAFE_INTEGER).transform(BigInt),
+]);
+const timeoutMs = z.number().int().min(1).max(protocolLimits.maxTimeoutMs);
+
+const request = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('connect'), id, address: text, timeoutMs }),
+  /** `backlog` 0: no listen(2). */
+  z.strictObject({ type: z.literal('bind'), id, address: text, backlog: z.number().int().min(0).max(4096) }),
+  z.strictObject({
+    type: z.literal('open'),
+    id,
+    path: text,
+    access: z.enum(['ro', 'rw', 'wo']),
+    create: z.boolean().optional(),
+  }),
+  z.strictObject({ type: z.literal('tap'), id, name: z.string().max(15) }),
+  z.strictObject({ type: z.literal('stage'), id, epoch: z.number().int().min(0).max(255) }),
+  /** The only message that carries an fd to the broker, and only once. */
+  z.strictObject({ type: z.literal('attachListener'), id }),
+  z.strictObject({ type: z.literal('status'), id }),
+  z.strictObject({ type: z.literal('shutdown'), id }),
+]);
+
+export type Request = z.infer<typeof request>;
+export type RequestType = Request['type'];
+
+const source = z.strictObject({ file: z.string(), line: z.number().int(), why: z.string() });
+const failure = { what: z.string(), next: z.string().optional() };
+
+/** Result classes are apart so that a refusal by policy is never taken for an error of the kernel. */
+const result = z.discriminatedUnion('class', [
+  z.strictObject({
+    type: z.literal('result'),
+    id,
+    class: z.literal('ok'),
+    value: z.strictObject({
+      /** tap: the kernel's name; bind: the address as bound (with the kernel's port for port 0). */
+      name: z.string().optional(),
+      address: z.string().optional(),
+      status: z
+        .strictObject({
+          pid: z.number().int(),
+          stage: z.string(),
+          epoch: z.number().int(),
+          allowed: z.number().int(),
+          denied: z.number().int(),
+          grants: z.array(
+            z.strictObject({
+              request: z.string(),
+              target: z.string(),
+              why: z.string(),
+              file: z.string(),
+              line: z.number().int(),
+            }),
+          ),
+          /** How many grants did not fit into the reply. */
+          grantsLeftOut: z.number().int(),
+          listener: z.enum(['none', 'attached', 'ended']),
+          pending: z.number().int(),
+        })
+        .optional(),
+    }),
+  }),
+  z.strictObject({
+    type: z.literal('result'),
+    id,
+    class: z.literal('denied'),
+    errno: z.number().int(),
+    rule: source.nullable(),
+    fix: z.string().nullable(),
+    ...failure,
+  }),
+  /** Not possible in the stage that the broker is in. */
+  z.strictObject({ type: z.literal('result'), id, class: z.literal('stage'), ...failure }),
+  z.strictObject({ type: z.literal('result'), id, class: z.literal('busy'), ...failure }),
+  z.strictObject({ type: z.literal('result'), id, class: z.literal('timeout'), ...failure }),
+  z.strictObject({ type: z.literal('result'), id, class: z.literal('errno'), errno: z.number().int(), ...failure }),
+]);
+
+export type Result = z.infer<typeof result>;
+export type OkValue = Extract<Result, { class: 'ok' }>['value'];
+export type BrokerStatus = NonNullable<OkValue['status']>;
+
+const time = z.string();
+const argumentValue = z.union([z.string(), z.number()]);
+const event = z.discriminatedUnion('type', [
+  z.strictObject({
+    time,
+    type: z.literal('refusal'),
+    stage: z.string(),
+    /** Which way in: `vmm` is a call of the VMM itself, `launcher` a request on the channel (tid 0 then). */
+    door: z.enum(['vmm', 'launcher']),
+    tid: z.number().int(),
+    thread: z.string(),
+    syscall: z.string(),
+    args: z.record(z.string(), argumentValue),
+    errno: z.string(),
+    rule: source.nullable(),
+    /** The profile line that would permit it. */
+    fix: z.string().nullable(),
+  }),
+  z.strictObject({
+    time,
+    type: z.literal('grant'),
+    stage: z.string(),
+    door: z.enum(['vmm', 'launcher']),
+    tid: z.number().int(),
+    thread: z.string(),
+    request: z.string(),
+    target: z.string(),
+    outcome: z.string(),
+    rule: source.nullable(),
+  }),
+  z.strictObject({
+    time,
+    type: z.literal('broker'),
+    what: z.string(),
+    count: z.number().int().optional(),
+    next: z.string().optional(),
+  }),
+  z.strictObject({ time, type: z.literal('stage'), stage: z.string(), epoch: z.number().int(), what: z.string() }),
+]);
+
+/** An unsolicited message: what was refused, what was granted, and what became of the broker itself. */
+export type BrokerEvent = z.infer<typeof event>;
+export type RefusalEvent = Extract<BrokerEvent, { type: 'refusal' }>;
+
+const hello = z.strictObject({
+  type: z.literal('hello'),
+  magic: z.literal(protocolMagic),
+  version: z.literal(protocolVersion),
+  pid: z.number().int(),
+  profile: z.string(),
+  stage: z.string(),
+  limits: z.strictObject({
+    maxRequestBytes: z.number().int(),
+    maxReplyBytes: z.number().int(),
+    maxOutstanding: z.number().int(),
+    maxTimeoutMs: z.number().int(),
+  }),
+  requests: z.array(z.string()),
+});
+
+export type Hello = z.infer<typeof hello>;
+
+const serverMessage = z.union([hello, result, z.strictObject({ type: z.literal('event'), event })]);
+
+export type ServerMessage = z.infer<typeof serverMessage>;
+
+export const encodeRequest = (message: Request): Uint8Array => encodeFrame(message);
+export const encodeServerMessage = (message: ServerMessage): Uint8Array => encodeFrame(message);
+
+/** @throws RatchetError BROKER_PROTOCOL: the sender of such a frame is cut off. */
+export function decodeRequest(bytes: Uint8Array): Request {
+  return decodeWith(request, bytes, protocolLimits.maxRequestBytes);
+}
+
+/** @throws RatchetError BROKER_PROTOCOL. */
+export function decodeServerMessage(bytes: Uint8Array): ServerMessage {
+  return decodeWith(serverMessage, bytes, protocolLimits.maxReplyBytes);
+}
+
+function decodeWith<T>(schema: z.ZodType<T>, bytes: Uint8Array, maxBytes: number): T {
+  if (bytes.length === 0 || bytes.length > maxBytes)
+    throw new RatchetError('BROKER_PROTOCOL', `a frame of ${bytes.length} bytes on the broker channel`, {
+      next: `send 1 to ${maxBytes} bytes`,
+    });
+  let decoded: unknown;
+  try {
+    decoded = decodeFrame(bytes);
+  } catch (cause) {
+    throw new RatchetError('BROKER_PROTOCOL', 'a frame on the broker channel is not msgpack', { cause });
+  }
+  const checked = schema.safeParse(decoded);
+  if (checked.success) return checked.data;
+  const issue = checked.error.issues[0];
+  throw new RatchetError(
+    'BROKER_PROTOCOL',
+    `a frame on the broker channel has the wrong shape: ${issue?.message ?? 'unknown'}`,
+    {
+      next: 'see brokers/PROTOCOL.md',
+    },
+  );
+}
+
+/** Cut to what fits a message; only ever for texts that people read. */
+export function clip(value: string, maxLength = maxTextBytes): string {
+  return value.length <= maxLength ? value : `${value.slice(0, maxLength - 3)}...`;
+}
