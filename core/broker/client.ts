@@ -173,7 +173,10 @@ export class BrokerClient {
           maxFds: 1,
         });
         if (received.kind === 'again') return;
-        if (received.kind === 'end') return this.#end(died('the channel'));
+        if (received.kind === 'end') {
+          this.#end(died('the channel'));
+          return;
+        }
         this.#accept(received);
       }
     } catch (error) {
@@ -197,12 +200,14 @@ export class BrokerClient {
       case 'hello':
         if (fds.length > 0) throw unexpected('an fd with the hello');
         this.#greeted = true;
-        return this.#hello.resolve(message);
+        this.#hello.resolve(message);
+        return;
       case 'event':
         if (fds.length > 0) throw unexpected('an fd with an event');
-        return this.events.push(message.event);
+        this.events.push(message.event);
+        return;
       case 'result':
-        return this.#settle(message, fds);
+        this.#settle(message, fds);
     }
   }
 
@@ -217,7 +222,10 @@ export class BrokerClient {
     if (fds.length !== wanted) throw unexpected(`${fds.length} fds with the result of ${pending.subject}`);
     this.#pending.delete(result.id);
     clearTimeout(pending.timer);
-    if (result.class !== 'ok') return pending.answer.reject(errorOf(result, pending.subject));
+    if (result.class !== 'ok') {
+      pending.answer.reject(errorOf(result, pending.subject));
+      return;
+    }
     const fd = fds[0];
     pending.answer.resolve({ value: result.value, fd: fd === undefined ? undefined : new OwnedFd(fd.release()) });
   }

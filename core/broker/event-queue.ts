@@ -11,7 +11,7 @@ export class EventQueue<T> implements AsyncIterable<T> {
   #closed = false;
 
   push(event: T): void {
-    if (!this.#started) return add(this.#early, event);
+    if (!this.#started) add(this.#early, event);
     for (const reader of this.#readers) {
       add(reader.queue, event);
       reader.wake();
