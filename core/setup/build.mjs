@@ -6,7 +6,7 @@ import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync, wri
 import { join, relative } from 'node:path';
 import { root, run, say } from './log.mjs';
 
-const sourceFolders = ['brokers', 'core', 'native', 'profiles'];
+const sourceFolders = ['brokers', 'core', 'examples', 'native', 'profiles'];
 const distFolder = join(root, 'dist');
 const stampFile = join(distFolder, '.built-from');
 
