@@ -6,7 +6,7 @@ import { errnoNumbers, ownConstants, sharedConstants } from './constants.generat
  * Constants of ratchet's own. RATCHET_EXEC_FD: the fd number under which the stager opens the VMM's binary. It lies above the VMM's
  * RLIMIT_NOFILE, so the number can never be had again after the exec.
  */
-const ratchetConstants: Readonly<Record<string, bigint>> = { RATCHET_EXEC_FD: 65535n };
+const ratchetConstants: Readonly<Record<string, bigint>> = { RATCHET_EXEC_FD: 16383n };
 
 /** A named constant as C has it (negative ones are negative), or undefined. */
 export function constantValue(arch: Arch, name: string): bigint | undefined {
