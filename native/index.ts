@@ -52,7 +52,10 @@ export interface Native {
   receiveMessage(options: { fd: number; maxBytes: number; maxFds: number }): Received;
   closeFd(options: { fd: number }): void;
   /** Adopts nothing: calls back on the event loop when the fd is readable/writable/hung up, until closed. */
-  watchFd(options: { fd: number; readable: boolean; writable: boolean }, callback: (events: { readable: boolean; writable: boolean; hangup: boolean }) => void): Watch;
+  watchFd(
+    options: { fd: number; readable: boolean; writable: boolean },
+    callback: (events: { readable: boolean; writable: boolean; hangup: boolean }) => void,
+  ): Watch;
   /** socket(2) with SOCK_CLOEXEC | SOCK_NONBLOCK. */
   createSocket(options: { domain: number; type: number; protocol: number }): number;
   /** connect(2) on raw sockaddr bytes. Returns 'connected' or 'inprogress' (EINPROGRESS); EAGAIN and others throw. */
@@ -88,7 +91,11 @@ export interface Native {
   /** SECCOMP_IOCTL_NOTIF_RECV; undefined when the waiting call is gone (ENOENT). */
   receiveNotification(options: { listenerFd: number }): Notification | undefined;
   /** Answers with a value, a positive errno, or CONTINUE. false when the caller is gone (ENOENT). */
-  answerNotification(options: { listenerFd: number; id: bigint; answer: { kind: 'value'; value: bigint } | { kind: 'errno'; errno: number } | { kind: 'continue' } }): boolean;
+  answerNotification(options: {
+    listenerFd: number;
+    id: bigint;
+    answer: { kind: 'value'; value: bigint } | { kind: 'errno'; errno: number } | { kind: 'continue' };
+  }): boolean;
   notificationValid(options: { listenerFd: number; id: bigint }): boolean;
   /** ADDFD with SEND: the call returns the new fd number. false when the caller is gone. */
   answerWithFd(options: { listenerFd: number; id: bigint; fd: number; closeOnExec: boolean }): boolean;
@@ -102,7 +109,9 @@ export interface Native {
    * Makes every thread pass through user mode once (PTRACE_INTERRUPT, wait, detach, one thread at a time), so that no syscall judged by an older
    * filter is still running. Threads that wait for the supervisor are skipped and returned.
    */
-  quiesceThreads(options: { pid: number; pidfd: number; deadlineMs: number }): { readonly waitingForBroker: readonly number[] };
+  quiesceThreads(options: { pid: number; pidfd: number; deadlineMs: number }): {
+    readonly waitingForBroker: readonly number[];
+  };
   /** PTRACE_SECCOMP_GET_FILTER for each installed filter, oldest first; needs CAP_SYS_ADMIN and no filter on ourselves. */
   readFilters(options: { tid: number; deadlineMs: number }): Buffer[];
 }

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "arguments.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "report.h"
+
+namespace {
+
+[[noreturn]] void misuse(const char* what, const char* which) {
+  char line[512];
+  const int length = snprintf(line, sizeof line, "ratchet-stager: %s: %.400s\n", what, which);
+  // Nothing to do if stderr is closed: the report says that the arguments were wrong.
+  if (write(STDERR_FILENO, line, static_cast<size_t>(length)) < 0) errno = 0;
+  fail("arguments", EINVAL);
+}
+
+/// Reads decimal digits, at least one, up to the first other character; null when there are none or the number is too large.
+const char* read_number(const char* text, unsigned long most, unsigned long& number) {
+  if (*text < '0' || *text > '9') return nullptr;  // strtoul would take a sign and spaces.
+  char* end;
+  errno = 0;
+  number = strtoul(text, &end, 10);
+  return errno == 0 && number <= most ? end : nullptr;
+}
+
+int whole_number(const char* option, const char* text, unsigned long least, unsigned long most) {
+  unsigned long number;
+  const char* end = read_number(text, most, number);
+  if (end == nullptr || *end != '\0' || number < least) misuse(option, text);
+  return static_cast<int>(number);
+}
+
+void keep_fd(Plan& plan, int fd, const char* text) {
+  if (plan.kept_count == max_kept_fds) misuse("--keep: too many", text);
+  int place = plan.kept_count;
+  while (place > 0 && plan.kept_fds[place - 1] >= fd) --place;
+  if (place < plan.kept_count && plan.kept_fds[place] == fd) misuse("--keep: a number twice", text);
+  memmove(&plan.kept_fds[place + 1], &plan.kept_fds[place], static_cast<size_t>(plan.kept_count - place) * sizeof(int));
+  plan.kept_fds[place] = fd;
+  ++plan.kept_count;
+}
+
+void parse_keep(Plan& plan, const char* text) {
+  const char* at = text;
+  while (*at != '\0') {
+    unsigned long fd;
+    // From 16383 on is the program's own place, and what the limit forbids.
+    at = read_number(at, exec_fd - 1, fd);
+    if (at == nullptr || (*at != ',' && *at != '\0') || (*at == ',' && at[1] == '\0')) misuse("--keep", text);
+    keep_fd(plan, static_cast<int>(fd), text);
+    if (*at == ',') ++at;
+  }
+}
+
+struct LimitName {
+  const char* name;
+  int resource;
+};
+
+constexpr LimitName limit_names[] = {
+    {"AS", RLIMIT_AS},           {"CORE", RLIMIT_CORE},
+    {"CPU", RLIMIT_CPU},         {"DATA", RLIMIT_DATA},
+    {"FSIZE", RLIMIT_FSIZE},     {"LOCKS", RLIMIT_LOCKS},
+    {"MEMLOCK", RLIMIT_MEMLOCK}, {"MSGQUEUE", RLIMIT_MSGQUEUE},
+    {"NICE", RLIMIT_NICE},       {"NOFILE", RLIMIT_NOFILE},
+    {"NPROC", RLIMIT_NPROC},     {"RSS", RLIMIT_RSS},
+    {"RTPRIO", RLIMIT_RTPRIO},   {"RTTIME", RLIMIT_RTTIME},
+    {"STACK", RLIMIT_STACK},     {"SIGPENDING", RLIMIT_SIGPENDING},
+};
+static_assert(sizeof limit_names / sizeof limit_names[0] == max_limits);
+
+int limit_by_name(const char* text, size_t length) {
+  for (const LimitName& known : limit_names) {
+    if (strlen(known.name) == length && strncmp(known.name, text, length) == 0) return known.resource;
+  }
+  misuse("--rlimit", text);
+}
+
+const char* read_limit(const char* text, rlim_t& limit) {
+  constexpr const char* unlimited = "unlimited";
+  if (strncmp(text, unlimited, strlen(unlimited)) == 0) {
+    limit = RLIM_INFINITY;
+    return text + strlen(unlimited);
+  }
+  unsigned long number;
+  const char* end = read_number(text, ULONG_MAX - 1, number);
+  limit = number;
+  return end;
+}
+
+void parse_limit(Plan& plan, const char* text) {
+  const char* equals = strchr(text, '=');
+  if (equals == nullptr) misuse("--rlimit", text);
+  Limit limit{limit_by_name(text, static_cast<size_t>(equals - text)), {}};
+  for (int index = 0; index < plan.limit_count; ++index) {
+    if (plan.limits[index].resource == limit.resource) misuse("--rlimit: a name twice", text);
+  }
+  const char* colon = read_limit(equals + 1, limit.value.rlim_cur);
+  if (colon == nullptr || *colon != ':') misuse("--rlimit", text);
+  const char* end = read_limit(colon + 1, limit.value.rlim_max);
+  if (end == nullptr || *end != '\0' || limit.value.rlim_cur > limit.value.rlim_max) misuse("--rlimit", text);
+  plan.limits[plan.limit_count++] = limit;
+}
+
+bool kept(const Plan& plan, int fd) {
+  for (int index = 0; index < plan.kept_count; ++index) {
+    if (plan.kept_fds[index] == fd) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void parse_arguments(int argc, char** argv, Plan& plan) {
+  plan.status_fd = -1;
+  plan.filter_fd = -1;
+  plan.listener = true;
+  bool keep_given = false;
+  bool without_listener = false;
+
+  int index = 1;
+  for (; index < argc && strcmp(argv[index], "--") != 0; ++index) {
+    const char* option = argv[index];
+    if (strcmp(option, "--drop-capabilities") == 0) {
+      if (plan.drop_capabilities) misuse("given twice", option);
+      plan.drop_capabilities = true;
+      continue;
+    }
+    if (strcmp(option, "--no-listener") == 0) {
+      if (without_listener) misuse("given twice", option);
+      without_listener = true;
+      continue;
+    }
+    if (index + 1 == argc) misuse("unknown, or without its value", option);
+    const char* value = argv[++index];
+    if (strcmp(option, "--status-fd") == 0) {
+      if (plan.status_fd >= 0) misuse("given twice", option);
+      plan.status_fd = whole_number(option, value, 0, exec_fd - 1);
+      report_to(plan.status_fd);
+    } else if (strcmp(option, "--filter-fd") == 0) {
+      if (plan.filter_fd >= 0) misuse("given twice", option);
+      plan.filter_fd = whole_number(option, value, 0, INT_MAX);
+    } else if (strcmp(option, "--keep") == 0) {
+      if (keep_given) misuse("given twice", option);
+      keep_given = true;
+      parse_keep(plan, value);
+    } else if (strcmp(option, "--rlimit") == 0) {
+      parse_limit(plan, value);
+    } else if (strcmp(option, "--parent-pid") == 0) {
+      if (plan.parent_pid != 0) misuse("given twice", option);
+      plan.parent_pid = whole_number(option, value, 1, INT_MAX);
+    } else if (strcmp(option, "--exec") == 0) {
+      if (plan.program != nullptr) misuse("given twice", option);
+      plan.program = value;
+    } else {
+      misuse("unknown option", option);
+    }
+  }
+
+  plan.listener = !without_listener;
+  if (plan.status_fd < 0) misuse("missing", "--status-fd");
+  if (plan.filter_fd < 0) misuse("missing", "--filter-fd");
+  if (!keep_given) misuse("missing", "--keep");
+  if (plan.program == nullptr) misuse("missing", "--exec");
+  if (plan.filter_fd == plan.status_fd) misuse("one number for two fds", "--filter-fd");
+  if (kept(plan, plan.status_fd)) misuse("kept, but it is ours", "--status-fd");
+  if (kept(plan, plan.filter_fd)) misuse("kept, but it is ours", "--filter-fd");
+  if (index + 1 >= argc) misuse("missing", "-- ARGV0");
+  plan.argv = argv + index + 1;
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <linux/filter.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+/// The number that the program's fd has until exec, and no fd ever has again: RLIMIT_NOFILE ends at most here. The start
+/// filters know it (RATCHET_EXEC_FD in core/tables/constants.ts). Low enough for a hard limit that some containers set, and
+/// that only CAP_SYS_RESOURCE can raise; high enough to leave the VMM all the fds it may want.
+inline constexpr int exec_fd = 16383;
+
+/// BPF_MAXINSNS: the kernel takes no longer program.
+inline constexpr int max_instructions = 4096;
+inline constexpr int max_kept_fds = 256;
+inline constexpr int max_limits = 16;
+
+struct Limit {
+  int resource;
+  rlimit value;
+};
+
+/// The command line, and what the first steps learn.
+struct Plan {
+  int status_fd;
+  int filter_fd;
+  /// Ascending, each once.
+  int kept_fds[max_kept_fds];
+  int kept_count;
+  Limit limits[max_limits];
+  int limit_count;
+  bool drop_capabilities;
+  /// 0 when we are not tied to a parent.
+  pid_t parent_pid;
+  bool listener;
+  const char* program;
+  char** argv;
+
+  sock_filter instructions[max_instructions];
+  unsigned short instruction_count;
+  /// RLIMIT_NOFILE as we found it.
+  rlimit inherited_fd_limit;
+};
+
+/// Step `arguments`. Should understand the command line completely; mustn't guess: an option that is unknown, double,
+/// missing or not understood fails with EINVAL, and a line on stderr names it.
+///
+///     ratchet-stager --status-fd N --filter-fd N --keep N,N,... [--rlimit NAME=SOFT:HARD]... [--drop-capabilities]
+///                    [--parent-pid PID] [--no-listener] --exec PATH -- ARGV0 [ARGUMENT...]
+///
+/// NAME is that of an RLIMIT_ constant without the prefix, SOFT and HARD are numbers or `unlimited`. `--keep ''` keeps none.
+void parse_arguments(int argc, char** argv, Plan& plan);

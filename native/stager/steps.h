@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// The steps, in the order in which main() takes them. Each either does all of its work or reports its name and errno and
+// ends the process.
+#pragma once
+
+#include "arguments.h"
+
+/// Step `filter-read`.
+/// Should: copy the start filter from --filter-fd into memory.
+/// Mustn't: judge it; the kernel does that when it is installed.
+/// Needs: nothing.
+/// Leaves behind: the program in the plan. An empty file, or one that is no whole number of instructions, is EINVAL; more
+/// than 4096 instructions E2BIG.
+void read_filter(Plan& plan);
+
+/// Step `parent`.
+/// Should: with --parent-pid, have the kernel kill us, and the VMM that we become, when the parent ends.
+/// Mustn't: miss a parent that ended before: then getppid() is another already, and that is ESRCH.
+/// Needs: to be a child of that process; the signal is sent when the *thread* that made us ends (PR_SET_PDEATHSIG(2const)).
+/// Leaves behind: a setting that exec keeps, since the program is not set-user-ID and gains no capabilities.
+void tie_to_parent(const Plan& plan);
+
+/// Step `signals`.
+/// Should: unblock all signals and undo every "ignored": both survive exec, and the VMM must not inherit the launcher's.
+/// Mustn't: skip the numbers that libc keeps for itself: it would refuse, so the kernel is called directly.
+/// Needs: nothing.
+/// Leaves behind: defaults everywhere.
+void reset_signals();
+
+/// Step `keep`.
+/// Should: find every kept fd and the status fd open.
+/// Mustn't: come after anything that opens an fd, which could take the number of one that is missing.
+/// Needs: the fds from the launcher.
+/// Leaves behind: nothing; EBADF when one is not open.
+void check_kept_fds(const Plan& plan);
+
+/// Steps `exec-open` and `exec-fd`.
+/// Should: open the program (O_PATH: permission to execute is judged at exec) and give it the number 16383.
+/// Mustn't: leave the number to a lower limit: RLIMIT_NOFILE is raised to 16384 for the moment, which takes
+/// CAP_SYS_RESOURCE when the hard limit is lower than that (EPERM otherwise, and when fs.nr_open is lower).
+/// Needs: nothing has lowered RLIMIT_NOFILE yet.
+/// Leaves behind: fd 16383, close-on-exec, and the inherited RLIMIT_NOFILE in the plan. A script ("#!") cannot be executed
+/// this way: its interpreter could not open a close-on-exec fd, and the exec fails with ENOENT.
+/// The kernel's table of our fds has grown to 16384 entries (128 KiB) and keeps that size over exec.
+void hold_program(Plan& plan);
+
+/// Step `rlimit`.
+/// Should: set each --rlimit, and RLIMIT_NOFILE always: as given, or else as inherited, but at most 16383, soft and hard.
+/// Mustn't: leave a limit under which number 16383 can be had again.
+/// Needs: hold_program, which must have its number by then.
+/// Leaves behind: limits that the VMM cannot raise once it has no CAP_SYS_RESOURCE and the filter refuses to set them.
+void set_limits(const Plan& plan);
+
+/// Step `fds`.
+/// Should: close every fd but the kept ones, the status fd and the program's; make the kept ones survive exec, and those two not.
+/// Mustn't: go through /proc, which may not be there.
+/// Needs: close_range(2), Linux 5.9.
+/// Leaves behind: exactly these fds.
+void close_other_fds(const Plan& plan);
+
+/// Step `capabilities`.
+/// Should: with --drop-capabilities, see to it that the program starts with no capability, also as uid 0: there exec would give it
+/// the whole bounding set and the inheritable one (capabilities(7)), so both are emptied, and the ambient set with them.
+/// Mustn't: drop our own effective ones, which later steps use; exec does that.
+/// Needs: CAP_SETPCAP, unless our permitted set is empty: with no_new_privs exec gains nothing then.
+/// Leaves behind: empty bounding, inheritable and ambient sets.
+void drop_capabilities(const Plan& plan);
+
+/// Step `no-new-privs`.
+/// Should: set no_new_privs, so that no exec ever gives privileges, and a filter may be installed without CAP_SYS_ADMIN.
+/// Mustn't: be optional.
+/// Needs: nothing.
+/// Leaves behind: a bit that nothing can clear.
+void forbid_new_privileges();
+
+struct Installed {
+  /// The notification listener, or -1 with --no-listener.
+  int listener_fd;
+  /// A caller whose call was received waits unkillably by anything but SIGKILL: signals do not make it call twice.
+  bool wait_killable;
+};
+
+/// Step `filter`.
+/// Should: install the start filter, with a listener unless --no-listener, and WAIT_KILLABLE_RECV where the kernel has it (5.19).
+/// Mustn't: hide that it has not: the message to the launcher says so.
+/// Needs: forbid_new_privileges or CAP_SYS_ADMIN; no listener from an outer supervisor (EBUSY).
+/// Leaves behind: the filter. From here on only sendmsg, close, execveat, exit_group and write are called.
+Installed install_filter(const Plan& plan);
+
+/// Step `listener`.
+/// Should: give the listener to the launcher and close our copy: the VMM must not be able to answer itself.
+/// Mustn't: wait for anything else.
+/// Needs: the status fd.
+/// Leaves behind: the only listener with the launcher.
+void hand_over_listener(const Installed& installed);
+
+/// Step `exec`.
+/// Should: become the program.
+/// Mustn't: return.
+/// Needs: fd 16383.
+/// Leaves behind: the VMM. The status fd and fd 16383 are closed by the exec itself.
+[[noreturn]] void become_program(const Plan& plan);
