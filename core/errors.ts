@@ -28,6 +28,8 @@ export const errorTable = {
   QMP_ERROR: 'kernel',
   QMP_TIMEOUT: 'kernel',
   QMP_CLOSED: 'kernel',
+  MIGRATION_FAILED: 'kernel',
+  GUEST_SILENT: 'kernel',
   CONTROL_FAILED: 'kernel',
   SETUP_MISSING: 'unsupported',
   KERNEL_UNSUPPORTED: 'unsupported',

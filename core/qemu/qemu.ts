@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+import { readFileSync } from 'node:fs';
+import type { RatchetError } from '../errors.ts';
+import { OwnedFd } from '../owned-fd.ts';
+import type { FdSource } from './fd-source.ts';
+import { warmUpFileLocks } from './file-locks.ts';
+import { Hotplug } from './hotplug.ts';
+import { cancelMigration, type MigrateOptions, type MigrationReport, migrate } from './migrate.ts';
+import { type AcceptOptions, acceptMigration, type IncomingMigration } from './migrate-incoming.ts';
+import { QmpClient, type QmpClientOptions } from './qmp-client.ts';
+import type { QemuVersion } from './qmp-message.ts';
+
+/** What a thread of QEMU is for. `worker` is every thread that the monitor does not name. */
+export type ThreadRole = 'main' | 'vcpu' | 'io' | 'worker';
+
+/** The states in which QEMU's machine is built and no guest instruction has run (qapi/run-state.json). */
+const builtStates: ReadonlySet<string> = new Set(['prelaunch', 'inmigrate', 'paused']);
+
+/** The adapter of one QEMU process: its monitor, hotplug and migration. */
+export class Qemu {
+  readonly qmp: QmpClient;
+  #version: QemuVersion | undefined;
+
+  /** @param monitorFd our end of the monitor's socket pair; owned from now on. */
+  constructor(monitorFd: number, options: QmpClientOptions = {}) {
+    this.qmp = new QmpClient(new OwnedFd(monitorFd), options);
+  }
+
+  /** Known after `waitUntilBuilt()`. */
+  get version(): QemuVersion {
+    if (this.#version === undefined)
+      throw new Error('QEMU has not greeted its monitor yet: call waitUntilBuilt() first');
+    return this.#version;
+  }
+
+  /**
+   * Resolves at the barrier: machine built, vCPU threads created, nothing of the guest run. QEMU's main loop answers its monitor only then.
+   * What QEMU opens at its first use of a disk, it has opened by then.
+   */
+  async waitUntilBuilt(timeoutMs?: number): Promise<void> {
+    this.#version = await this.qmp.negotiate(timeoutMs);
+    const { status } = await this.qmp.execute('query-status', {});
+    if (!builtStates.has(status)) throw new Error(`QEMU runs its guest already (${status}): it was started without -S`);
+    await warmUpFileLocks(this.qmp);
+  }
+
+  /** Lets the guest run; while a migration comes in, once it is complete. */
+  async cont(): Promise<void> {
+    await this.qmp.execute('cont', {});
+  }
+
+  async stop(): Promise<void> {
+    await this.qmp.execute('stop', {});
+  }
+
+  /** Asks QEMU to end. Resolves when it took the order, or is gone. */
+  async quit(): Promise<void> {
+    try {
+      await this.qmp.execute('quit', {});
+    } catch (error) {
+      if ((error as RatchetError).code !== 'QMP_CLOSED') throw error;
+    }
+  }
+
+  async status(): Promise<{ readonly status: string; readonly running: boolean }> {
+    return await this.qmp.execute('query-status', {});
+  }
+
+  /** Thread ids of the vCPUs, by vCPU index. */
+  async vcpuThreads(): Promise<readonly number[]> {
+    const cpus = await this.qmp.execute('query-cpus-fast', {});
+    return cpus.toSorted((a, b) => a['cpu-index'] - b['cpu-index']).map((cpu) => cpu['thread-id']);
+  }
+
+  /** Thread ids of the iothread objects, by their ids. */
+  async ioThreads(): Promise<ReadonlyMap<string, number>> {
+    const threads = await this.qmp.execute('query-iothreads', {});
+    return new Map(threads.map((thread) => [thread.id, thread['thread-id']]));
+  }
+
+  /** Roles of the threads that have one, by thread id. Names come from QEMU itself, so they are a description and no proof. */
+  async threadRoles(): Promise<ReadonlyMap<number, ThreadRole>> {
+    const [vcpus, ioThreads] = await Promise.all([this.vcpuThreads(), this.ioThreads()]);
+    const roles = new Map<number, ThreadRole>();
+    for (const tid of ioThreads.values()) roles.set(tid, 'io');
+    for (const tid of vcpus) roles.set(tid, 'vcpu');
+    const leader = vcpus[0] === undefined ? undefined : leaderOf(vcpus[0]);
+    if (leader !== undefined) roles.set(leader, 'main');
+    return roles;
+  }
+
+  /** Runs a line of the human monitor and returns what it printed. */
+  async hmp(commandLine: string): Promise<string> {
+    return await this.qmp.execute('human-monitor-command', { 'command-line': commandLine });
+  }
+
+  /** @param fds where descriptors come from: the sandbox, that is its broker. */
+  hotplug(fds: FdSource): Hotplug {
+    return new Hotplug(this.qmp, fds);
+  }
+
+  /** Migrates this VM away; see `migrate()`. */
+  async migrate(to: string, options: MigrateOptions): Promise<MigrationReport> {
+    return await migrate(this.qmp, to, options);
+  }
+
+  /** Makes a QEMU that was started with `-incoming defer` listen; see `acceptMigration()`. */
+  async acceptMigration(address: string, options: AcceptOptions): Promise<IncomingMigration> {
+    return await acceptMigration(this.qmp, this.version, address, options);
+  }
+
+  /** Gives up the migration under way; its `migrate()` rejects. The guest goes on here. */
+  async cancelMigration(): Promise<void> {
+    await cancelMigration(this.qmp);
+  }
+
+  /** Closes our end of the monitor. QEMU goes on without it. */
+  close(): void {
+    this.qmp.close();
+  }
+}
+
+/** The process that a thread belongs to; undefined when it is gone. */
+function leaderOf(tid: number): number | undefined {
+  try {
+    const match = /^Tgid:\s*(\d+)$/m.exec(readFileSync(`/proc/${tid}/status`, 'utf8'));
+    return match?.[1] === undefined ? undefined : Number(match[1]);
+  } catch {
+    // The thread ended (ENOENT, ESRCH): it has no role.
+    return undefined;
+  }
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+import { native, type Watch } from '../../native/index.ts';
+import type { OwnedFd } from '../owned-fd.ts';
+import { closedError } from './qmp-error.ts';
+
+export interface ChannelReceiver {
+  data(chunk: Buffer): void;
+  /** Called once; nothing follows. */
+  ended(reason: Error): void;
+}
+
+interface Outgoing {
+  readonly data: Uint8Array;
+  readonly fds: readonly number[];
+}
+
+const maxReadBytes = 64 * 1024;
+
+/** A unix stream socket whose bytes can carry fds. Owns its descriptor. */
+export class QmpChannel {
+  readonly #socket: OwnedFd;
+  readonly #receiver: ChannelReceiver;
+  #outgoing: Outgoing[] = [];
+  #watch: Watch;
+  #writing = false;
+  #open = true;
+
+  constructor(socket: OwnedFd, receiver: ChannelReceiver) {
+    this.#socket = socket;
+    this.#receiver = receiver;
+    this.#watch = this.#startWatch();
+  }
+
+  /** Queues the bytes. The fds travel with the first of them, and must stay open until the peer has answered. */
+  send(data: Uint8Array, fds: readonly number[]): void {
+    if (!this.#open) return;
+    this.#outgoing.push({ data, fds });
+    this.#flush();
+  }
+
+  close(reason: Error): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#outgoing = [];
+    this.#watch.close();
+    this.#socket.close();
+    this.#receiver.ended(reason);
+  }
+
+  #startWatch(): Watch {
+    return native.watchFd({ fd: this.#socket.fd, readable: true, writable: this.#writing }, (ready) => {
+      if (ready.readable || ready.hangup) this.#read();
+      if (ready.writable) this.#flush();
+    });
+  }
+
+  #read(): void {
+    while (this.#open) {
+      try {
+        // QEMU has no reason to send us descriptors: any is a protocol error, and is closed by the addon.
+        const received = native.receiveMessage({ fd: this.#socket.fd, maxBytes: maxReadBytes, maxFds: 0 });
+        if (received.kind === 'again') return;
+        if (received.kind === 'end') this.close(closedError("QEMU's monitor was closed: QEMU has ended"));
+        else this.#receiver.data(received.data);
+      } catch (error) {
+        this.close(error instanceof Error ? error : closedError(String(error)));
+      }
+    }
+  }
+
+  #flush(): void {
+    try {
+      for (let next = this.#outgoing[0]; next !== undefined; next = this.#outgoing[0]) {
+        const sent = native.sendMessage({ fd: this.#socket.fd, data: next.data, fds: next.fds });
+        if (sent < 0) break;
+        if (sent < next.data.length) this.#outgoing[0] = { data: next.data.subarray(sent), fds: [] };
+        else this.#outgoing.shift();
+      }
+    } catch (cause) {
+      this.close(closedError("QEMU's monitor could not be written to: QEMU has ended", cause));
+      return;
+    }
+    this.#watchWrites(this.#outgoing.length > 0);
+  }
+
+  #watchWrites(writing: boolean): void {
+    if (writing === this.#writing) return;
+    this.#writing = writing;
+    this.#watch.close();
+    this.#watch = this.#startWatch();
+  }
+}

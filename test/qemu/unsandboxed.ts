@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import type { Readable } from 'node:stream';
+import { GuestConsole } from '../../core/demo/guest-console.ts';
+import { OwnedFd } from '../../core/owned-fd.ts';
+import { prepareArguments } from '../../core/qemu/arguments.ts';
+import { Qemu } from '../../core/qemu/qemu.ts';
+import { native } from '../../native/index.ts';
+
+/** A QEMU without any confinement, for tests of the adapter alone. */
+export interface UnsandboxedQemu extends AsyncDisposable {
+  readonly qemu: Qemu;
+  readonly child: ChildProcess;
+  readonly console: GuestConsole;
+  /** What it has written to stderr so far. */
+  stderr(): string;
+}
+
+/** Starts QEMU with our monitor and waits until its machine is built. */
+export async function startQemu(args: readonly string[]): Promise<UnsandboxedQemu> {
+  const monitorNumber = 3;
+  const [ours, theirs] = native.socketPair({ type: 'stream' });
+  using monitor = new OwnedFd(theirs);
+  const child = spawn('qemu-system-x86_64', [...prepareArguments(args, { qmpFd: monitorNumber }).args], {
+    stdio: ['ignore', 'pipe', 'pipe', monitor.fd],
+  });
+  const [, stdout, stderr] = child.stdio as unknown as [null, Readable, Readable];
+  let words = '';
+  stderr.setEncoding('utf8').on('data', (chunk: string) => {
+    words += chunk;
+  });
+  const started: UnsandboxedQemu = {
+    qemu: new Qemu(ours),
+    child,
+    console: new GuestConsole(stdout),
+    stderr: () => words,
+    [Symbol.asyncDispose]: async () => {
+      started.qemu.close();
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+    },
+  };
+  try {
+    await started.qemu.waitUntilBuilt();
+  } catch (error) {
+    await started[Symbol.asyncDispose]();
+    throw new Error(`QEMU did not start: ${words}`, { cause: error });
+  }
+  return started;
+}
+
+/** The smallest machine that there is: no firmware runs unless it is let. */
+export const bareArguments: readonly string[] = [
+  '-no-user-config',
+  '-nodefaults',
+  '-machine',
+  'pc,accel=tcg',
+  '-display',
+  'none',
+];
