@@ -29,6 +29,7 @@ export interface Source {
  * `low32`: only the low word counts, as for `int` and `unsigned int` parameters, which the kernel truncates itself.
  * `zero32`: the low word, and the high word must be 0. `sign32`: the low word, and the high word must be its sign extension.
  * `full64`: the whole register.
+ * Where the high half is not as `zero32` or `sign32` demand it, no test holds, not even `!=` (and `not` of the test does).
  */
 export type Width = 'low32' | 'zero32' | 'sign32' | 'full64';
 
@@ -72,6 +73,8 @@ export interface SyscallRules {
   readonly name: string;
   readonly rules: readonly Rule[];
   readonly otherwise: Action;
+  /** The rule that was written with `when: otherwise`; absent when the stage's default holds. For reports: `otherwise` decides. */
+  readonly otherwiseRule?: Rule | undefined;
 }
 
 /** The complete decision table of one stage for one role on one architecture. */
@@ -108,6 +111,8 @@ export interface ResolvedStage {
   readonly filter: FilterPolicy;
   readonly roles: Readonly<Record<string, FilterPolicy>>;
   readonly broker: readonly BrokerRule[];
+  /** True where grants added at launch do not hold (`grants: closed`). */
+  readonly closedToGrants?: boolean;
 }
 
 export interface ResolvedProfile {

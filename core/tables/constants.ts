@@ -26,7 +26,7 @@ export function constantName(arch: Arch, prefix: string, value: bigint): string 
   return constantNames(arch).find((name) => name.startsWith(prefix) && constantValue(arch, name) === value);
 }
 
-const errnoNames = new Map(
+const namesByErrno = new Map(
   Object.entries(errnoNumbers)
     .filter(([name]) => !['EWOULDBLOCK', 'EDEADLOCK', 'ENOTSUP'].includes(name))
     .map(([name, number]) => [number, name]),
@@ -39,5 +39,10 @@ export function errnoNumber(name: string): number | undefined {
 
 /** Name of a Linux errno, whatever system this runs on. */
 export function errnoName(errno: number): string | undefined {
-  return errnoNames.get(errno);
+  return namesByErrno.get(errno);
+}
+
+/** All errno names. */
+export function errnoNames(): readonly string[] {
+  return Object.keys(errnoNumbers);
 }

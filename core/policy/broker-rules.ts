@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+import { RatchetError } from '../errors.ts';
+import { brokerRequestKinds } from './actions.ts';
+import { parseAddressRule, parsePathRule } from './address/index.ts';
+import type { Placed } from './library.ts';
+import { parseErrno } from './parse-action.ts';
+import type { ProblemList } from './problem.ts';
+import type { RawBroker, RawBrokerRule } from './schema.ts';
+import type { BrokerRequestKind, BrokerRule } from './types.ts';
+
+/** The rows of a `broker` section. */
+export function readBroker(placed: Placed<RawBroker>, problems: ProblemList): readonly BrokerRule[] {
+  return brokerRequestKinds.flatMap((request) =>
+    (placed.raw[request] ?? []).flatMap((raw, index) =>
+      readRow({ raw, document: placed.document, path: [...placed.path, request, index] }, request, problems),
+    ),
+  );
+}
+
+function readRow(
+  { raw, document, path }: Placed<RawBrokerRule>,
+  request: BrokerRequestKind,
+  problems: ProblemList,
+): readonly BrokerRule[] {
+  if ((raw.grant === undefined) === (raw.refuse === undefined)) {
+    problems.add(document.at(path), 'missing-key', 'a broker rule needs exactly one of "grant" and "refuse"');
+    return [];
+  }
+  if ((raw.refuse === undefined) !== (raw.errno === undefined)) {
+    problems.add(document.at(path), 'missing-key', '"refuse" and "errno" belong together in a broker rule');
+    return [];
+  }
+  const refuseErrno =
+    raw.errno === undefined ? undefined : parseErrno(raw.errno, document.at([...path, 'errno']), problems);
+  const key = raw.grant === undefined ? 'refuse' : 'grant';
+  return (raw[key] ?? []).flatMap((target, index) => {
+    const source = document.at([...path, key, index]);
+    try {
+      checkTarget(request, target);
+    } catch (error) {
+      if (!(error instanceof RatchetError)) throw error;
+      problems.add(source, 'address', error.message);
+      return [];
+    }
+    return [{ request, target, refuseErrno, why: raw.why, source }];
+  });
+}
+
+/** Throws ADDRESS_INVALID when the text is no target of this kind of request. */
+export function checkTarget(request: BrokerRequestKind, target: string): void {
+  switch (request) {
+    case 'connect':
+    case 'bind':
+      parseAddressRule(target);
+      return;
+    case 'open':
+      parsePathRule(target);
+      return;
+    case 'tap':
+      // IFNAMSIZ is 16 with the terminating NUL.
+      if (!/^[\w.-]{1,15}\*?$/.test(target) || target.length > 15) {
+        throw new RatchetError('ADDRESS_INVALID', `"${target}" is no name of a network interface`, {
+          next: 'write at most 15 letters, digits, ".", "_" or "-", with "*" at the end for any rest',
+        });
+      }
+  }
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// The policy: from a profile's text to a decision table, and what that table says of a call. Pure.
+
+export { formatAction, letsThrough, sameAction } from './actions.ts';
+export { dangerousCalls, neverBrokered } from './dangerous.ts';
+export { evaluate, matches } from './evaluate.ts';
+export { ExpressionError } from './expression/error.ts';
+export { formatCondition } from './expression/format.ts';
+export { type ConditionContext, parseCondition } from './expression/parse.ts';
+export { type Grant, withGrants } from './grants.ts';
+export type { Include } from './library.ts';
+export { type ParseOptions, parseProfile } from './parse-profile.ts';
+export { formatProblem, formatSource, type Problem, type ProblemCode, ProfileError, problemCodes } from './problem.ts';
+export { canBothHold, satisfiable } from './satisfiable.ts';
+export { profileJsonSchema } from './schema.ts';
+export { nearestName, suggestion } from './suggest.ts';

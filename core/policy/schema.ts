@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// The form of a profile and of the files it includes. Closed: a key that is not here is an error. What the names inside mean is checked when
+// the profile is resolved. profiles/profile.schema.json is made from this by profileJsonSchema().
+
+import { z } from 'zod';
+import { brokerRequestKinds } from './actions.ts';
+
+const names = z.array(z.string());
+const whyText = z.string().min(1);
+
+const ruleSchema = z
+  .strictObject({
+    use: names.optional().describe('Takes over the rules of these groups.'),
+    allow: names
+      .optional()
+      .describe('These calls go to the kernel. "@NAME" stands for the calls listed under `names`.'),
+    broker: names.optional().describe("The broker answers these calls by the stage's broker rules."),
+    refuse: names.optional().describe('These calls fail with `errno`.'),
+    log: names.optional().describe('As allow, and the kernel logs each call.'),
+    trap: names.optional().describe('The calling thread gets SIGSYS.'),
+    trace: names.optional().describe('A tracer is notified with `data`; without a tracer the call fails with ENOSYS.'),
+    'kill-thread': names.optional().describe('The calling thread dies.'),
+    'kill-process': names.optional().describe('The whole process dies with SIGSYS.'),
+    when: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('Only when the arguments are so; `otherwise`: when no other rule for the call matches.'),
+    errno: z.string().optional().describe('For refuse: the name of the error, such as EPERM.'),
+    quiet: z
+      .boolean()
+      .optional()
+      .describe('For refuse: an expected probe, answered by the kernel alone and not reported.'),
+    data: z.number().int().min(0).max(0xffff).optional().describe('For trace: the value the tracer gets.'),
+    on: z
+      .array(z.enum(['x86_64', 'aarch64', 'riscv64']))
+      .min(1)
+      .optional()
+      .describe('Only on these architectures.'),
+    why: whyText.optional().describe('Who needs this and for what. Required on every rule.'),
+    risk: whyText
+      .optional()
+      .describe('What a dangerous call is allowed to do here without a condition, and why that is accepted.'),
+  })
+  .describe('One rule: exactly one of use, allow, broker, refuse, log, trap, trace, kill-thread, kill-process.');
+
+const brokerRuleSchema = z
+  .strictObject({
+    grant: z
+      .array(z.string())
+      .min(1)
+      .optional()
+      .describe('Addresses, paths or interface names that the broker serves.'),
+    refuse: z.array(z.string()).min(1).optional().describe('Refused with `errno`, whatever else is granted.'),
+    errno: z.string().optional(),
+    why: whyText,
+  })
+  .describe("One row of the broker's table: grant, or refuse with errno.");
+
+const brokerSchema = z.strictObject({
+  same: z.literal(true).optional().describe('Keeps the rows of the stage named by `from`.'),
+  connect: z.array(brokerRuleSchema).optional(),
+  bind: z.array(brokerRuleSchema).optional(),
+  open: z.array(brokerRuleSchema).optional(),
+  tap: z.array(brokerRuleSchema).optional(),
+});
+
+const changesSchema = {
+  keep: names.optional().describe('Keeps the inherited rules of these calls only.'),
+  remove: names.optional().describe('Drops the inherited rules of these calls.'),
+  syscalls: z
+    .array(ruleSchema)
+    .optional()
+    .describe('In a stage that builds on another, these replace all inherited rules of the calls they name.'),
+};
+
+const roleSchema = z
+  .strictObject({ why: whyText, default: z.string().optional(), ...changesSchema })
+  .describe('A tighter filter for threads of one role.');
+
+const stageSchema = z.strictObject({
+  why: whyText.optional(),
+  from: z.string().optional().describe('Builds on this earlier stage.'),
+  default: z
+    .string()
+    .optional()
+    .describe(
+      'For calls without a rule: "errno NAME", "kill-process", "kill-thread", "trap", "log", "trace N" or "allow".',
+    ),
+  unknown: z.string().optional().describe('For call numbers newer than the tables.'),
+  foreign: z.string().optional().describe('For calls of another ABI.'),
+  risk: whyText.optional().describe('Required when a default lets calls through.'),
+  ...changesSchema,
+  broker: brokerSchema.optional(),
+  grants: z
+    .literal('closed')
+    .optional()
+    .describe('Grants that are added at launch (--allow) do not hold in this stage.'),
+  roles: z.record(z.string(), roleSchema).optional(),
+});
+
+const featureSchema = z.strictObject({
+  why: whyText,
+  stages: z.record(
+    z.string(),
+    z.strictObject({ syscalls: z.array(ruleSchema).optional(), broker: brokerSchema.omit({ same: true }).optional() }),
+  ),
+});
+
+const sharedSchema = {
+  $schema: z.string().optional(),
+  version: z.literal(1),
+  include: names.optional().describe('Files whose names, groups and features can be used here.'),
+  names: z.record(z.string(), names).optional().describe('Lists of calls, written "@NAME" in rules.'),
+  groups: z.record(z.string(), z.array(ruleSchema)).optional().describe('Lists of rules, taken over by `use`.'),
+  features: z.record(z.string(), featureSchema).optional().describe('Additions that are chosen by name at launch.'),
+};
+
+/** A file of groups, for `include`. */
+export const includeSchema = z.strictObject(sharedSchema);
+
+/** A whole profile. The order of `stages` is the order in which they are entered. */
+export const profileSchema = z.strictObject({
+  ...sharedSchema,
+  name: z.string().min(1),
+  vmm: z.string().min(1).describe('Which adapter runs the VMM, such as qemu.'),
+  stages: z.record(z.string(), stageSchema),
+});
+
+export type RawRule = z.infer<typeof ruleSchema>;
+export type RawBrokerRule = z.infer<typeof brokerRuleSchema>;
+export type RawBroker = z.infer<typeof brokerSchema>;
+export type RawStage = z.infer<typeof stageSchema>;
+export type RawRole = z.infer<typeof roleSchema>;
+export type RawFeature = z.infer<typeof featureSchema>;
+export type RawInclude = z.infer<typeof includeSchema>;
+export type RawProfile = z.infer<typeof profileSchema>;
+
+/** Keys of `broker`, checked against the types: a new kind of request must be added to the schema. */
+export const brokerKeys = brokerRequestKinds satisfies readonly (keyof z.infer<typeof brokerSchema>)[];
+
+/** JSON Schema of a profile, for editors. */
+export function profileJsonSchema(): unknown {
+  const schema = z.toJSONSchema(profileSchema, { target: 'draft-2020-12', reused: 'ref' });
+  return { title: 'Ratchet profile', ...schema };
+}
