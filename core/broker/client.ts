@@ -5,6 +5,7 @@ import { type Deferred, deferred } from '../deferred.ts';
 import { errnoName } from '../errno-name.ts';
 import { RatchetError } from '../errors.ts';
 import { OwnedFd } from '../owned-fd.ts';
+import { formatAddress, parseAddress } from '../policy/address/index.ts';
 import { EventQueue } from './event-queue.ts';
 import {
   type BrokerEvent,
@@ -64,15 +65,22 @@ export class BrokerClient {
     return this.#hello.promise;
   }
 
-  /** A connected stream socket, blocking. @throws RatchetError REQUEST_REFUSED, REQUEST_FAILED, BROKER_TIMEOUT, BROKER_DIED. */
+  /** A connected stream socket, blocking. @throws RatchetError ADDRESS_INVALID, REQUEST_REFUSED, REQUEST_FAILED, BROKER_TIMEOUT, BROKER_DIED. */
   async connect(address: string, options: { readonly timeoutMs?: number } = {}): Promise<OwnedFd> {
     const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
-    return await this.#requestFd({ type: 'connect', address, timeoutMs }, `connect ${address}`, timeoutMs);
+    return await this.#requestFd(
+      { type: 'connect', address: formatAddress(parseAddress(address)), timeoutMs },
+      `connect ${address}`,
+      timeoutMs,
+    );
   }
 
   /** A bound socket, blocking; listening when `backlog` is above 0. */
   async bind(address: string, options: { readonly backlog?: number } = {}): Promise<OwnedFd> {
-    return await this.#requestFd({ type: 'bind', address, backlog: options.backlog ?? 0 }, `bind ${address}`);
+    return await this.#requestFd(
+      { type: 'bind', address: formatAddress(parseAddress(address)), backlog: options.backlog ?? 0 },
+      `bind ${address}`,
+    );
   }
 
   /** An open file. `create` makes it (mode 0600) when the rules let it be written. */

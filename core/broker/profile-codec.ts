@@ -64,16 +64,24 @@ const condition: z.ZodType<Condition> = z.lazy(() =>
   ]),
 );
 
+const rule = z.strictObject({
+  action,
+  when: condition,
+  whenText: z.string(),
+  why: z.string(),
+  risk: optionalText,
+  source,
+});
+
 const filterPolicy = z.strictObject({
   arch,
   syscalls: z.array(
     z.strictObject({
       nr: count,
       name: z.string(),
-      rules: z.array(
-        z.strictObject({ action, when: condition, whenText: z.string(), why: z.string(), risk: optionalText, source }),
-      ),
+      rules: z.array(rule),
       otherwise: action,
+      otherwiseRule: rule.optional(),
     }),
   ),
   otherwise: action,

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+import { type BrokerEvent, encodeServerMessage, protocolLimits, type ServerMessage } from '../core/broker/protocol.ts';
+import { OwnedFd } from '../core/owned-fd.ts';
+import { native, type Watch } from '../native/index.ts';
+
+/** Packets that wait for a full socket: every outstanding result fits, and some events. */
+const maxQueuedEvents = 128;
+const maxPacketsPerTurn = 32;
+
+interface Outgoing {
+  readonly data: Uint8Array;
+  readonly fd: OwnedFd | undefined;
+  readonly isEvent: boolean;
+}
+
+export interface ChannelHandlers {
+  /** `fds` are the callee's to close. A throw ends the channel. */
+  readonly onPacket: (data: Buffer, fds: OwnedFd[]) => void;
+  readonly onEnd: (error: unknown) => void;
+}
+
+/** The launcher's channel: packets in, packets out in order, nothing lost but events (and then it says how many). */
+export class Channel {
+  readonly #fd: number;
+  readonly #handlers: ChannelHandlers;
+  readonly #queue: Outgoing[] = [];
+  #watch: Watch;
+  #lostEvents = 0;
+  #ended = false;
+
+  constructor(fd: number, handlers: ChannelHandlers) {
+    this.#fd = fd;
+    this.#handlers = handlers;
+    this.#watch = this.#listen(false);
+  }
+
+  send(message: ServerMessage, fd?: OwnedFd): void {
+    this.#push({ data: encodeServerMessage(message), fd, isEvent: false });
+  }
+
+  sendEvent(event: BrokerEvent): void {
+    if (this.#queue.filter(({ isEvent }) => isEvent).length >= maxQueuedEvents) {
+      this.#lostEvents += 1;
+      return;
+    }
+    if (this.#lostEvents > 0) {
+      const lost: BrokerEvent = {
+        time: event.time,
+        type: 'broker',
+        what: 'events that the launcher did not read in time',
+        count: this.#lostEvents,
+      };
+      this.#lostEvents = 0;
+      this.#push({ data: encodeServerMessage({ type: 'event', event: lost }), fd: undefined, isEvent: true });
+    }
+    this.#push({ data: encodeServerMessage({ type: 'event', event }), fd: undefined, isEvent: true });
+  }
+
+  #push(packet: Outgoing): void {
+    if (this.#ended) {
+      packet.fd?.close();
+      return;
+    }
+    this.#queue.push(packet);
+    if (this.#queue.length === 1) this.#flush();
+  }
+
+  #flush(): void {
+    for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
+      let sent: number;
+      try {
+        sent = native.sendMessage({ fd: this.#fd, data: next.data, fds: next.fd === undefined ? [] : [next.fd.fd] });
+      } catch (error) {
+        this.#end(error);
+        return;
+      }
+      if (sent < 0) {
+        this.#rewatch(true);
+        return;
+      }
+      // The receiver's copy is on its way: ours goes now, or its peer would never see it close.
+      next.fd?.close();
+      this.#queue.shift();
+    }
+  }
+
+  #listen(writable: boolean): Watch {
+    return native.watchFd({ fd: this.#fd, readable: true, writable }, (events) => {
+      if (events.writable && this.#queue.length > 0) {
+        this.#flush();
+        if (this.#queue.length === 0 && !this.#ended) this.#rewatch(false);
+      }
+      if (events.readable || events.hangup) this.#receive();
+    });
+  }
+
+  #rewatch(writable: boolean): void {
+    this.#watch.close();
+    this.#watch = this.#listen(writable);
+  }
+
+  #receive(): void {
+    try {
+      for (let packets = 0; packets < maxPacketsPerTurn && !this.#ended; packets += 1) {
+        const received = native.receiveMessage({ fd: this.#fd, maxBytes: protocolLimits.maxRequestBytes, maxFds: 1 });
+        if (received.kind === 'again') return;
+        if (received.kind === 'end') {
+          this.#end(undefined);
+          return;
+        }
+        this.#handlers.onPacket(
+          received.data,
+          received.fds.map((fd) => new OwnedFd(fd)),
+        );
+      }
+    } catch (error) {
+      this.#end(error);
+    }
+  }
+
+  #end(error: unknown): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#watch.close();
+    for (const { fd } of this.#queue.splice(0)) fd?.close();
+    this.#handlers.onEnd(error);
+  }
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one place of verdicts, for both doors: whatever the VMM calls or the launcher asks for is judged here, by the same rules.
+import {
+  type Address,
+  type AddressRule,
+  connectTarget,
+  formatAddress,
+  matchAddress,
+  matchPath,
+  type PathAccess,
+  type PathRule,
+  parseAddressRule,
+  parsePathRule,
+} from '../core/policy/address/index.ts';
+import type { BrokerRule } from '../core/policy/types.ts';
+import { errno } from './linux.ts';
+
+/** What somebody wants done. */
+export type Wish =
+  | { readonly request: 'connect'; readonly address: Address }
+  /** `dualStack`: an IPv6 socket without V6ONLY, whose wildcard takes the IPv4 port too. */
+  | { readonly request: 'bind'; readonly address: Address; readonly dualStack?: boolean }
+  | { readonly request: 'open'; readonly path: string; readonly access: PathAccess }
+  | { readonly request: 'tap'; readonly name: string };
+
+export type Judgement =
+  | { readonly granted: true; readonly rule: BrokerRule }
+  | {
+      readonly granted: false;
+      readonly errno: number;
+      /** Absent when no rule speaks of it. */
+      readonly rule: BrokerRule | undefined;
+      /** The profile line that would permit it, under the stage's `broker:`. */
+      readonly fix: string;
+    };
+
+export type ParsedRule =
+  | { readonly kind: 'address'; readonly rule: BrokerRule; readonly target: AddressRule }
+  | { readonly kind: 'path'; readonly rule: BrokerRule; readonly target: PathRule }
+  | { readonly kind: 'name'; readonly rule: BrokerRule; readonly target: string };
+
+/** A refusing rule wins over every granting one; without a granting rule the answer is no. */
+export function judge(rules: readonly ParsedRule[], wish: Wish): Judgement {
+  let granting: BrokerRule | undefined;
+  for (const parsed of rules) {
+    if (parsed.rule.request !== wish.request || !speaksOf(parsed, wish)) continue;
+    if (parsed.rule.refuseErrno !== undefined) return refused(wish, parsed.rule.refuseErrno, parsed.rule);
+    granting ??= parsed.rule;
+  }
+  if (granting === undefined) return refused(wish, errno.EACCES, undefined);
+  if (wish.request === 'bind' && wish.dualStack === true) {
+    const alsoTaken = judge(rules, { request: 'bind', address: v4Wildcard(wish.address) });
+    if (!alsoTaken.granted) return alsoTaken;
+  }
+  return { granted: true, rule: granting };
+}
+
+/** @throws RatchetError ADDRESS_INVALID. */
+export function parseRules(rules: readonly BrokerRule[]): readonly ParsedRule[] {
+  return rules.map(parseRule);
+}
+
+function parseRule(rule: BrokerRule): ParsedRule {
+  switch (rule.request) {
+    case 'connect':
+    case 'bind':
+      return { kind: 'address', rule, target: parseAddressRule(rule.target) };
+    case 'open':
+      return { kind: 'path', rule, target: parsePathRule(rule.target) };
+    case 'tap':
+      return { kind: 'name', rule, target: rule.target };
+  }
+}
+
+/** The wish in the words of the grammar, for events and the log. */
+export function targetText(wish: Wish): string {
+  switch (wish.request) {
+    case 'connect':
+    case 'bind':
+      return formatAddress(wish.address);
+    case 'open':
+      return wish.access === 'ro' ? `${wish.path}:ro` : wish.path;
+    case 'tap':
+      return wish.name;
+  }
+}
+
+function speaksOf(parsed: ParsedRule, wish: Wish): boolean {
+  switch (wish.request) {
+    case 'connect':
+      return parsed.kind === 'address' && matchAddress(parsed.target, connectTarget(wish.address));
+    case 'bind':
+      return parsed.kind === 'address' && matchAddress(parsed.target, wish.address);
+    case 'open':
+      if (parsed.kind !== 'path') return false;
+      // A refusing rule is about the path, however it would be opened.
+      return matchPath(parsed.target, wish.path, parsed.rule.refuseErrno === undefined ? wish.access : 'ro');
+    case 'tap':
+      return parsed.kind === 'name' && matchInterfaceName(parsed.target, wish.name);
+  }
+}
+
+/** Exact, or a `*` at the end for any rest (`rt*` grants `rt0` and the request `rt%d`). */
+function matchInterfaceName(rule: string, name: string): boolean {
+  return rule.endsWith('*') ? name.startsWith(rule.slice(0, -1)) : rule === name;
+}
+
+function refused(wish: Wish, number: number, rule: BrokerRule | undefined): Judgement {
+  const target = wish.request === 'connect' ? formatAddress(connectTarget(wish.address)) : targetText(wish);
+  return {
+    granted: false,
+    errno: number,
+    rule,
+    fix: `${wish.request}: [{ grant: [${JSON.stringify(target)}], why: "..." }]`,
+  };
+}
+
+function v4Wildcard(address: Address): Address {
+  return address.kind === 'tcp' ? { ...address, ip: [0, 0, 0, 0], scope: 0 } : address;
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// The broker of one VM. fd 3: the launcher's channel. fd 4: a sealed memfd with the resolved profile. stderr: the log.
+// It ends with the channel, whoever closed it, and then removes the socket files that it made and those it was given with --owns.
+import { closeSync, readFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { z } from 'zod';
+import { decodeProfile } from '../core/broker/protocol.ts';
+import { native } from '../native/index.ts';
+import { BoundFiles } from './bound-files.ts';
+import type { Broker } from './broker.ts';
+import { Channel } from './channel.ts';
+import { NotifyLoop } from './notify/loop.ts';
+import { PendingSet } from './pending.ts';
+import { Reporter } from './reporter.ts';
+import { Conversation, type Session } from './serve.ts';
+import { Stages } from './stages.ts';
+
+const channelFd = 3;
+const profileFd = 4;
+
+/** Connections that are being made at one time, both doors together. */
+const maxPending = 256;
+
+const exitCode = { done: 0, protocol: 3, bug: 70 } as const;
+
+// zod would try `new Function`, which is off in this process.
+z.config({ jitless: true });
+main();
+
+function main(): void {
+  const { values } = parseArgs({ options: { owns: { type: 'string', multiple: true } } });
+  const bound = new BoundFiles(values.owns ?? []);
+  ignoreTerminalSignals();
+  const profile = decodeProfile(readFileSync(profileFd));
+  closeSync(profileFd);
+
+  const channel = new Channel(channelFd, {
+    onPacket: (data, fds) => {
+      try {
+        conversation.accept(data, fds);
+      } finally {
+        for (const fd of fds) fd.close();
+      }
+    },
+    onEnd: (error) => {
+      if (error !== undefined) reporter.broker('the channel was cut off', { error });
+      end(error === undefined ? exitCode.done : exitCode.protocol);
+    },
+  });
+  const reporter = new Reporter((event) => channel.sendEvent(event));
+  const broker: Broker = { stages: new Stages(profile), reporter, pending: new PendingSet(maxPending), bound };
+  let loop: NotifyLoop | undefined;
+  const session: Session = {
+    broker,
+    attachListener: (listener) => {
+      if (loop !== undefined) return false;
+      loop = new NotifyLoop(broker, listener);
+      return true;
+    },
+    listenerState: () => (loop === undefined ? 'none' : loop.ended ? 'ended' : 'attached'),
+    end: () => end(exitCode.done),
+  };
+  const conversation = new Conversation(session, channel);
+
+  // Exiting closes the listener: every call that waits, and every later one, then gets ENOSYS from the kernel.
+  function end(code: number): never {
+    bound.removeAll();
+    process.exit(code);
+  }
+  process.on('SIGTERM', () => end(exitCode.done));
+  process.on('uncaughtException', (error) => {
+    reporter.broker('the broker failed and ends', { error });
+    end(exitCode.bug);
+  });
+  conversation.greet();
+}
+
+/**
+ * A Ctrl-C reaches the whole terminal: the launcher acts on it, and the channel's end tells us. When the launcher is killed SIGTERM comes first, and the
+ * channel ends too; not SIGKILL, which would leave the VM's socket files behind.
+ */
+function ignoreTerminalSignals(): void {
+  for (const signal of ['SIGINT', 'SIGHUP', 'SIGPIPE'] as const) process.on(signal, () => undefined);
+  const sigterm = 15;
+  native.setParentDeathSignal({ signal: sigterm });
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+import { addressToSockaddr, socketFamily } from '../../core/policy/address/index.ts';
+import { native } from '../../native/index.ts';
+import type { Wish } from '../judge.ts';
+import { socketOption } from '../linux.ts';
+import { attempt } from '../native-errno.ts';
+import { bindUnixPath } from '../unix-pin.ts';
+import { type Call, finishCall, judgeCall } from './judged-call.ts';
+import { readSocketCall } from './socket-call.ts';
+
+/** The VMM's own bind(2), performed on its own socket with the copied address. Options such as SO_REUSEADDR are as the VMM set them. */
+export function bindCall(call: Call): void {
+  const read = readSocketCall(call);
+  if (read === undefined) return;
+  using socket = read.socket;
+  const { family, address } = read;
+  const wildcard = family === socketFamily.inet6 && address.kind === 'tcp' && address.ip.every((byte) => byte === 0);
+  const dualStack =
+    wildcard && address.ip.length === 16 && native.getSocketOption({ fd: socket.fd, ...socketOption.v6Only }) === 0;
+  const wish: Wish = { request: 'bind', address, dualStack };
+  const rule = judgeCall(call, wish);
+  if (rule === undefined) return;
+  const result =
+    address.kind === 'unix'
+      ? bindUnixPath(socket.fd, address.path, call.broker.bound)
+      : attempt(() =>
+          native.bindSocket({
+            fd: socket.fd,
+            address: addressToSockaddr(address, { mapped: family === socketFamily.inet6 }),
+          }),
+        );
+  finishCall(call, wish, rule, result);
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// The transparent door: system calls of the VMM, as its start filter notifies them. Each is judged by the *policy* of the stage that holds now:
+//   allow   the kernel goes on with the call. The verdict rests on the call's registers alone, which cannot change, so this is the one legal use of
+//           CONTINUE; nothing is awaited between the verdict and the answer, so the stage cannot have changed either;
+//   errno   that errno, with a report unless the rule is quiet;
+//   broker  its handler below, by the stage's broker rules. A call without a handler is refused.
+// Whatever goes wrong, the call is answered with an errno. exit, exit_group, rt_sigreturn, futex and munmap are never notified.
+import type { OwnedFd } from '../../core/owned-fd.ts';
+import { evaluate } from '../../core/policy/evaluate.ts';
+import type { Verdict } from '../../core/policy/types.ts';
+import { syscallName } from '../../core/tables/index.ts';
+import { native, type Watch } from '../../native/index.ts';
+import type { Broker } from '../broker.ts';
+import { errno, sigkill } from '../linux.ts';
+import { attempt } from '../native-errno.ts';
+import { describeArguments } from './arguments.ts';
+import { bindCall } from './bind.ts';
+import { Caller, CallerGone, CallFails } from './caller.ts';
+import { connectCall } from './connect.ts';
+import { type Call, refuseCall } from './judged-call.ts';
+import { creatCall, openat2Call, openatCall, openCall } from './open.ts';
+
+/** The system calls that the broker performs, all of them. */
+const handlers: Readonly<Record<string, (call: Call) => void>> = {
+  connect: connectCall,
+  bind: bindCall,
+  open: openCall,
+  openat: openatCall,
+  openat2: openat2Call,
+  creat: creatCall,
+};
+
+/** Calls served in one turn of the event loop, so that a flood of them leaves the launcher its turn. */
+const maxCallsPerTurn = 32;
+
+/** In a row; then the listener is closed and the kernel answers ENOSYS in our place. */
+const maxReceiveFailures = 16;
+
+export class NotifyLoop {
+  readonly #broker: Broker;
+  readonly #listener: OwnedFd;
+  readonly #watch: Watch;
+  #failures = 0;
+  #ended = false;
+
+  /** Owns the listener. */
+  constructor(broker: Broker, listener: OwnedFd) {
+    this.#broker = broker;
+    this.#listener = listener;
+    native.setSyncWakeUp({ listenerFd: listener.fd });
+    this.#watch = native.watchFd({ fd: listener.fd, readable: true, writable: false }, ({ readable, hangup }) => {
+      if (readable) this.#serveWaiting();
+      if (hangup) this.#end('the VMM has ended: no process uses its filter any more');
+    });
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  #serveWaiting(): void {
+    for (let served = 0; served < maxCallsPerTurn && !this.#ended; served += 1) {
+      try {
+        const notification = native.receiveNotification({ listenerFd: this.#listener.fd });
+        if (notification === undefined) return;
+        this.#failures = 0;
+        serveCall(this.#broker, new Caller(this.#listener.fd, notification));
+      } catch (error) {
+        this.#failures += 1;
+        this.#broker.reporter.broker('the seccomp listener failed', { error });
+        if (this.#failures >= maxReceiveFailures)
+          this.#end('the seccomp listener is unusable: calls of the VMM now fail with ENOSYS');
+      }
+    }
+  }
+
+  #end(what: string): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#watch.close();
+    this.#broker.pending.abandonAll();
+    this.#listener.close();
+    this.#broker.reporter.broker(what);
+  }
+}
+
+function serveCall(broker: Broker, caller: Caller): void {
+  try {
+    decide(broker, caller);
+  } catch (error) {
+    if (error instanceof CallFails) caller.answerErrno(error.errno);
+    else if (!(error instanceof CallerGone))
+      broker.reporter.broker('a handler failed; the call was refused', { error });
+  } finally {
+    if (!caller.settled) attempt(() => caller.answerErrno(errno.EACCES));
+  }
+}
+
+function decide(broker: Broker, caller: Caller): void {
+  const { nr, auditArch, args, instructionPointer, tid } = caller.notification;
+  const { stage } = broker.stages.current;
+  const { arch } = broker.stages.profile;
+  const verdict = evaluate(stage.filter, { nr, auditArch, args, instructionPointer });
+  const syscall = verdict.syscall?.name ?? syscallName(arch, nr) ?? `syscall ${nr}`;
+  const call: Call = { broker, caller, syscall, args: () => describeArguments(arch, syscall, args) };
+  const { action } = verdict;
+  switch (action.kind) {
+    case 'allow':
+    case 'log':
+      caller.answerContinue();
+      return;
+    case 'errno':
+      refuseByPolicy(call, verdict, action.errno, action.quiet);
+      return;
+    case 'broker': {
+      const handler = Object.hasOwn(handlers, syscall) ? handlers[syscall] : undefined;
+      // tid 0: a caller in a foreign pid namespace, which cannot be pinned.
+      if (handler === undefined || tid === 0) refuseByPolicy(call, verdict, errno.EACCES, false);
+      else handler(call);
+      return;
+    }
+    case 'kill-process':
+    case 'kill-thread':
+      // A later stage's filter leaves notified calls to us. Killing more than the thread is the stricter reading.
+      refuseByPolicy(call, verdict, errno.EACCES, false, () => caller.kill(sigkill));
+      return;
+    case 'trap':
+    case 'trace':
+      refuseByPolicy(call, verdict, errno.ENOSYS, false);
+      return;
+  }
+}
+
+function refuseByPolicy(call: Call, verdict: Verdict, number: number, quiet: boolean, first?: () => void): void {
+  first?.();
+  if (number === 0) call.caller.answerValue(0n);
+  else if (quiet) call.caller.answerErrno(number);
+  else
+    refuseCall(call, {
+      errno: number,
+      rule: verdict.rule,
+      fix: `syscalls: [{ allow: [${call.syscall}], why: "..." }]`,
+    });
+}

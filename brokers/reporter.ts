@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// What leaves a trace: counters, one JSON line a decision, events to the launcher. A flood is summarised, and the summary says how many.
+import { type DestinationStream, destination, type Logger, pino } from 'pino';
+import { type BrokerEvent, clip } from '../core/broker/protocol.ts';
+import type { BrokerRule, Source } from '../core/policy/types.ts';
+import { errnoText } from './errno-text.ts';
+import { TokenBucket } from './token-bucket.ts';
+
+/** Who asked: a thread of the VMM by a system call, or the launcher (tid 0). */
+export interface Asker {
+  readonly door: 'vmm' | 'launcher';
+  readonly tid: number;
+  readonly thread: string;
+}
+
+export const launcherAsks: Asker = { door: 'launcher', tid: 0, thread: '' };
+
+export interface Refusal {
+  readonly asker: Asker;
+  readonly stage: string;
+  readonly syscall: string;
+  readonly args: Readonly<Record<string, string | number>>;
+  readonly errno: number;
+  readonly rule: { readonly source: Source; readonly why: string } | undefined;
+  readonly fix: string | null;
+  readonly startedMs: number;
+}
+
+export interface Granted {
+  readonly asker: Asker;
+  readonly stage: string;
+  readonly request: string;
+  readonly target: string;
+  /** 0 when it worked. */
+  readonly errno: number;
+  readonly rule: BrokerRule;
+  readonly startedMs: number;
+}
+
+const summaryEveryMs = 1000;
+
+export class Reporter {
+  allowed = 0;
+  denied = 0;
+  readonly #log: Logger;
+  readonly #send: (event: BrokerEvent) => void;
+  // Refusals and grants apart: nobody hides a refusal behind a flood of grants.
+  readonly #refusals = new TokenBucket({ burst: 200, perSecond: 50 });
+  readonly #grants = new TokenBucket({ burst: 200, perSecond: 50 });
+  #summary: NodeJS.Timeout | undefined;
+
+  constructor(send: (event: BrokerEvent) => void, logTo: DestinationStream = logDestination()) {
+    this.#send = send;
+    this.#log = pino({ base: { pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime }, logTo);
+  }
+
+  refusal(refusal: Refusal): void {
+    this.denied += 1;
+    if (!this.#refusals.take()) {
+      this.#summariseSoon();
+      return;
+    }
+    const { asker, stage, syscall, errno, rule, fix } = refusal;
+    const name = errnoText(errno);
+    const args = Object.fromEntries(
+      Object.entries(refusal.args).map(([key, value]) => [key, typeof value === 'string' ? clip(value, 512) : value]),
+    );
+    const found = rule === undefined ? null : { file: rule.source.file, line: rule.source.line, why: clip(rule.why) };
+    this.#log.warn({
+      verdict: 'refused',
+      ...asker,
+      stage,
+      syscall,
+      args,
+      errno: name,
+      rule: ruleText(rule),
+      us: sinceUs(refusal.startedMs),
+    });
+    this.#send({
+      time: now(),
+      type: 'refusal',
+      stage,
+      ...asker,
+      syscall,
+      args,
+      errno: name,
+      rule: found,
+      fix: fix === null ? null : clip(fix),
+    });
+  }
+
+  granted(granted: Granted): void {
+    this.allowed += 1;
+    if (!this.#grants.take()) {
+      this.#summariseSoon();
+      return;
+    }
+    const { asker, stage, request, rule } = granted;
+    const target = clip(granted.target);
+    const outcome = granted.errno === 0 ? 'ok' : errnoText(granted.errno);
+    this.#log.info({
+      verdict: 'granted',
+      ...asker,
+      stage,
+      request,
+      target,
+      outcome,
+      rule: ruleText(rule),
+      us: sinceUs(granted.startedMs),
+    });
+    const found = { file: rule.source.file, line: rule.source.line, why: clip(rule.why) };
+    this.#send({ time: now(), type: 'grant', stage, ...asker, request, target, outcome, rule: found });
+  }
+
+  stage(stage: string, epoch: number): void {
+    this.#log.info({ verdict: 'stage', stage, epoch });
+    this.#send({ time: now(), type: 'stage', stage, epoch, what: 'the broker judges by this stage' });
+  }
+
+  /** Something about the broker itself. */
+  broker(
+    what: string,
+    detail: { readonly count?: number; readonly next?: string; readonly error?: unknown } = {},
+  ): void {
+    const { error, ...told } = detail;
+    this.#log.warn({ verdict: 'broker', what, ...told, error: error instanceof Error ? error.message : undefined });
+    this.#send({ time: now(), type: 'broker', what: clip(what), ...told });
+  }
+
+  #summariseSoon(): void {
+    this.#summary ??= setTimeout(() => {
+      this.#summary = undefined;
+      const refusals = this.#refusals.drain();
+      const grants = this.#grants.drain();
+      if (refusals > 0) this.broker('refusals that were counted only', { count: refusals });
+      if (grants > 0) this.broker('grants that were counted only', { count: grants });
+    }, summaryEveryMs).unref();
+  }
+}
+
+/** stderr, written at once: no line is lost when the process is killed. A log that cannot be written must not stop the broker. */
+function logDestination(): DestinationStream {
+  const stream = destination({ fd: 2, sync: true });
+  stream.on('error', () => undefined);
+  return stream;
+}
+
+function ruleText(rule: { readonly source: Source } | undefined): string | null {
+  return rule === undefined ? null : `${rule.source.file}:${rule.source.line}`;
+}
+
+function now(): string {
+  return new Date().toISOString();
+}
+
+function sinceUs(startedMs: number): number {
+  return Math.round((performance.now() - startedMs) * 1000);
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Request } from '../../core/broker/protocol.ts';
+import { OwnedFd } from '../../core/owned-fd.ts';
+import {
+  type Address,
+  addressToSockaddr,
+  formatAddress,
+  parseAddress,
+  sockaddrToAddress,
+} from '../../core/policy/address/index.ts';
+import { native } from '../../native/index.ts';
+import type { BoundFiles } from '../bound-files.ts';
+import type { Broker } from '../broker.ts';
+import { familyOf } from '../families.ts';
+import type { Wish } from '../judge.ts';
+import { errno, socketOption, socketType } from '../linux.ts';
+import { attempt } from '../native-errno.ts';
+import { setNonBlocking } from '../non-blocking.ts';
+import { bindUnixPath } from '../unix-pin.ts';
+import { judgeRequest, parseOrFail, reportGranted } from './judged.ts';
+import { failed, ok, type Reply } from './reply.ts';
+
+/** A bound stream socket, blocking; listening when a backlog was asked for. */
+export function bindRequest(broker: Broker, request: Extract<Request, { type: 'bind' }>, reply: Reply): void {
+  const startedMs = performance.now();
+  const address = parseOrFail(() => parseAddress(request.address), reply);
+  if (address === undefined) return;
+  const wish: Wish = { request: 'bind', address };
+  const rule = judgeRequest(broker, wish, startedMs, reply);
+  if (rule === undefined) return;
+  let socketFd = -1;
+  const noSocket = attempt(() => {
+    socketFd = native.createSocket({ domain: familyOf(address), type: socketType.stream, protocol: 0 });
+  });
+  if (noSocket !== 0) {
+    failed(reply, 'no socket could be made', noSocket);
+    return;
+  }
+  using socket = new OwnedFd(socketFd);
+  const result =
+    address.kind === 'netlink' ? errno.EOPNOTSUPP : prepare(socket, address, request.backlog, broker.bound);
+  reportGranted(broker, wish, rule, { errno: result, startedMs });
+  if (result !== 0) {
+    failed(reply, 'bind failed', result);
+    return;
+  }
+  const name = address.kind === 'unix' ? address : sockaddrToAddress(native.getSocketName({ fd: socket.fd }));
+  ok(reply, { address: formatAddress(name) }, new OwnedFd(socket.release()));
+}
+
+function prepare(socket: OwnedFd, address: Address, backlog: number, bound: BoundFiles): number {
+  const { fd } = socket;
+  return (
+    attempt(() => {
+      if (address.kind === 'tcp') native.setSocketOption({ fd, ...socketOption.reuseAddress, value: 1 });
+      // `[::]` in a rule grants IPv6 alone.
+      if (address.kind === 'tcp' && address.ip.length === 16)
+        native.setSocketOption({ fd, ...socketOption.v6Only, value: 1 });
+    }) ||
+    bindTo(fd, address, bound) ||
+    attempt(() => {
+      if (backlog > 0) native.listenSocket({ fd, backlog });
+      setNonBlocking(fd, false);
+    })
+  );
+}
+
+function bindTo(fd: number, address: Address, bound: BoundFiles): number {
+  if (address.kind === 'unix') return bindUnixPath(fd, address.path, bound);
+  return attempt(() => native.bindSocket({ fd, address: addressToSockaddr(address) }));
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Request } from '../../core/broker/protocol.ts';
+import { OwnedFd } from '../../core/owned-fd.ts';
+import { parseAddress } from '../../core/policy/address/index.ts';
+import { native } from '../../native/index.ts';
+import type { Broker } from '../broker.ts';
+import { dial } from '../dial.ts';
+import { familyOf } from '../families.ts';
+import { judge, type Wish } from '../judge.ts';
+import { errno, socketType } from '../linux.ts';
+import { attempt } from '../native-errno.ts';
+import { setNonBlocking } from '../non-blocking.ts';
+import { judgeRequest, parseOrFail, reportGranted } from './judged.ts';
+import { failed, ok, type Reply } from './reply.ts';
+
+/** A connected stream socket, blocking, in the reply. */
+export function connectRequest(broker: Broker, request: Extract<Request, { type: 'connect' }>, reply: Reply): void {
+  const startedMs = performance.now();
+  const address = parseOrFail(() => parseAddress(request.address), reply);
+  if (address === undefined) return;
+  const wish: Wish = { request: 'connect', address };
+  const rule = judgeRequest(broker, wish, startedMs, reply);
+  if (rule === undefined) return;
+  const family = familyOf(address);
+  let socketFd = -1;
+  const noSocket = attempt(() => {
+    socketFd = native.createSocket({ domain: family, type: socketType.stream, protocol: 0 });
+  });
+  if (noSocket !== 0) {
+    failed(reply, 'no socket could be made', noSocket);
+    return;
+  }
+  const socket = new OwnedFd(socketFd);
+  let settled = false;
+  // Filled in below, unless the connection is made at once.
+  let forget: () => void = () => undefined;
+  const end = (): boolean => {
+    if (settled) return false;
+    settled = true;
+    forget();
+    return true;
+  };
+  const done = (result: number): void => {
+    if (!end()) return;
+    reportGranted(broker, wish, rule, { errno: result, startedMs });
+    if (result !== 0) {
+      socket.close();
+      if (result === errno.ETIMEDOUT) reply({ class: 'timeout', what: 'the connection did not come about in time' });
+      else failed(reply, 'connect failed', result);
+      return;
+    }
+    setNonBlocking(socket.fd, false);
+    ok(reply, {}, socket);
+  };
+  const dialing = dial({
+    fd: socket,
+    address,
+    family,
+    blocking: true,
+    timeoutMs: request.timeoutMs,
+    backlogWaitMs: request.timeoutMs,
+    done,
+  });
+  if (settled) return;
+  const abandon = (): void => {
+    if (!end()) return;
+    dialing.cancel();
+    socket.close();
+  };
+  forget = broker.pending.add({
+    wanted: () => true,
+    recheck: () => {
+      if (settled || judge(broker.stages.current.rules, wish).granted) return;
+      abandon();
+      reply({
+        class: 'stage',
+        what: `not granted in stage ${broker.stages.current.stage.name}, which began meanwhile`,
+      });
+    },
+    abandon,
+  });
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Request } from '../../core/broker/protocol.ts';
+import type { Broker } from '../broker.ts';
+import { ok, type Reply } from './reply.ts';
+
+/** Moves to a later stage. What waits for the network is judged again by the new rules before the answer leaves. */
+export function stageRequest(broker: Broker, request: Extract<Request, { type: 'stage' }>, reply: Reply): void {
+  const { stages, pending, reporter } = broker;
+  if (!stages.move(request.epoch)) {
+    reply({
+      class: 'stage',
+      what: `stage ${request.epoch} cannot follow stage ${stages.epoch}`,
+      next: `stages only go forward, up to ${stages.count - 1}`,
+    });
+    return;
+  }
+  pending.recheckAll();
+  reporter.stage(stages.current.stage.name, stages.epoch);
+  ok(reply);
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Request } from '../../core/broker/protocol.ts';
+import { OwnedFd } from '../../core/owned-fd.ts';
+import { native } from '../../native/index.ts';
+import type { Broker } from '../broker.ts';
+import type { Wish } from '../judge.ts';
+import { errno } from '../linux.ts';
+import { attempt } from '../native-errno.ts';
+import { judgeRequest, reportGranted } from './judged.ts';
+import { failed, ok, type Reply } from './reply.ts';
+
+/** linux/if_tun.h: IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, which is what QEMU asks for itself. */
+const tapFlags = 0x0002 | 0x1000 | 0x4000;
+
+/** A name of the kernel's charset; `%d` at the end takes a free number. */
+const nameForm = /^[A-Za-z0-9_][A-Za-z0-9_.-]*(?:%d)?$/;
+
+/** A tap device, made or attached, and up. It vanishes with its last fd unless somebody made it persistent before. */
+export function tapRequest(broker: Broker, request: Extract<Request, { type: 'tap' }>, reply: Reply): void {
+  const startedMs = performance.now();
+  if (!nameForm.test(request.name)) {
+    failed(
+      reply,
+      `"${request.name}" is no interface name`,
+      errno.EINVAL,
+      'use letters, digits, _ . - and perhaps %d at the end',
+    );
+    return;
+  }
+  const wish: Wish = { request: 'tap', name: request.name };
+  const rule = judgeRequest(broker, wish, startedMs, reply);
+  if (rule === undefined) return;
+  let made: { readonly fd: OwnedFd; readonly name: string } | undefined;
+  const result = attempt(() => {
+    const { fd, name } = native.createTap({ name: request.name, flags: tapFlags });
+    made = { fd: new OwnedFd(fd), name };
+    native.setInterfaceUp({ name, up: true });
+  });
+  reportGranted(broker, wish, rule, { errno: result, startedMs });
+  if (made !== undefined && result === 0) {
+    ok(reply, { name: made.name }, made.fd);
+    return;
+  }
+  made?.fd.close();
+  failed(
+    reply,
+    'the tap device could not be made',
+    result,
+    'see that /dev/net/tun is there and the broker has CAP_NET_ADMIN',
+  );
+}

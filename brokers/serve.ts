@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+// The explicit door: the launcher's requests. The table below is everything that can be asked of this process.
+import {
+  decodeRequest,
+  protocolLimits,
+  protocolMagic,
+  protocolVersion,
+  type Request,
+  type RequestType,
+} from '../core/broker/protocol.ts';
+import { RatchetError } from '../core/errors.ts';
+import type { OwnedFd } from '../core/owned-fd.ts';
+import type { Broker } from './broker.ts';
+import type { Channel } from './channel.ts';
+import { errno } from './linux.ts';
+import { attachListenerRequest } from './requests/attach-listener.ts';
+import { bindRequest } from './requests/bind.ts';
+import { connectRequest } from './requests/connect.ts';
+import { openRequest } from './requests/open.ts';
+import { failed, type Reply } from './requests/reply.ts';
+import { stageRequest } from './requests/stage.ts';
+import { statusRequest } from './requests/status.ts';
+import { tapRequest } from './requests/tap.ts';
+
+/** What a request may touch beyond the broker's tables. */
+export interface Session {
+  readonly broker: Broker;
+  /** Takes the listener; false when there was one before. */
+  readonly attachListener: (listener: OwnedFd) => boolean;
+  readonly listenerState: () => 'none' | 'attached' | 'ended';
+  readonly end: () => void;
+}
+
+interface Row<T extends RequestType> {
+  /** Stages in which it can be asked; in each of them the stage's broker rules decide. */
+  readonly stages: 'all';
+  /** How many fds the message carries. */
+  readonly fds: 0 | 1;
+  readonly judged: boolean;
+  readonly once: boolean;
+  readonly handler: (
+    session: Session,
+    request: Extract<Request, { type: T }>,
+    reply: Reply,
+    fd: OwnedFd | undefined,
+  ) => void;
+}
+
+/** The authority review. `judged`: granted by the profile's broker rules of the current stage, or refused. */
+export const requestTable: { readonly [T in RequestType]: Row<T> } = {
+  connect: {
+    stages: 'all',
+    fds: 0,
+    judged: true,
+    once: false,
+    handler: ({ broker }, request, reply) => connectRequest(broker, request, reply),
+  },
+  bind: {
+    stages: 'all',
+    fds: 0,
+    judged: true,
+    once: false,
+    handler: ({ broker }, request, reply) => bindRequest(broker, request, reply),
+  },
+  open: {
+    stages: 'all',
+    fds: 0,
+    judged: true,
+    once: false,
+    handler: ({ broker }, request, reply) => openRequest(broker, request, reply),
+  },
+  tap: {
+    stages: 'all',
+    fds: 0,
+    judged: true,
+    once: false,
+    handler: ({ broker }, request, reply) => tapRequest(broker, request, reply),
+  },
+  stage: {
+    stages: 'all',
+    fds: 0,
+    judged: false,
+    once: false,
+    handler: ({ broker }, request, reply) => stageRequest(broker, request, reply),
+  },
+  attachListener: {
+    stages: 'all',
+    fds: 1,
+    judged: false,
+    once: true,
+    handler: (session, _, reply, fd) => attachListenerRequest(session, fd, reply),
+  },
+  status: {
+    stages: 'all',
+    fds: 0,
+    judged: false,
+    once: false,
+    handler: (session, _, reply) => statusRequest(session, reply),
+  },
+  shutdown: {
+    stages: 'all',
+    fds: 0,
+    judged: false,
+    once: true,
+    handler: (session, _, reply) => shutdownRequest(session, reply),
+  },
+};
+
+/** One client's conversation: hello first, ids that only grow, a bound on what is outstanding. */
+export class Conversation {
+  readonly #session: Session;
+  readonly #channel: Channel;
+  #lastId = 0n;
+  #outstanding = 0;
+
+  constructor(session: Session, channel: Channel) {
+    this.#session = session;
+    this.#channel = channel;
+  }
+
+  greet(): void {
+    const { profile, current } = this.#session.broker.stages;
+    this.#channel.send({
+      type: 'hello',
+      magic: protocolMagic,
+      version: protocolVersion,
+      pid: process.pid,
+      profile: profile.name,
+      stage: current.stage.name,
+      limits: protocolLimits,
+      requests: Object.keys(requestTable),
+    });
+  }
+
+  /** Serves one packet. @throws RatchetError BROKER_PROTOCOL: the channel must end. */
+  accept(data: Uint8Array, fds: readonly OwnedFd[]): void {
+    const request = decodeRequest(data);
+    if (fds.length !== requestTable[request.type].fds)
+      throw new RatchetError('BROKER_PROTOCOL', `a ${request.type} request with ${fds.length} fds`);
+    if (request.id <= this.#lastId)
+      throw new RatchetError('BROKER_PROTOCOL', `request id ${request.id} after ${this.#lastId}`);
+    this.#lastId = request.id;
+    this.#serve(request, fds[0]);
+  }
+
+  #serve<T extends RequestType>(request: Extract<Request, { type: T }>, fd: OwnedFd | undefined): void {
+    let open = true;
+    const reply: Reply = (result, resultFd) => {
+      if (!open) throw new Error(`a second answer to request ${request.id}`);
+      open = false;
+      this.#outstanding -= 1;
+      this.#channel.send({ ...result, type: 'result', id: request.id }, resultFd);
+    };
+    this.#outstanding += 1;
+    if (this.#outstanding > protocolLimits.maxOutstanding) {
+      reply({
+        class: 'busy',
+        what: `${protocolLimits.maxOutstanding} requests are outstanding`,
+        next: 'wait for one of them',
+      });
+      return;
+    }
+    const row = requestTable[request.type as T];
+    try {
+      row.handler(this.#session, request, reply, fd);
+    } catch (error) {
+      this.#session.broker.reporter.broker('a request handler failed; the request was refused', { error });
+      if (open) failed(reply, 'the broker failed to serve this', errno.EIO, 'this is a bug: see its log');
+    }
+  }
+}
+
+function shutdownRequest(session: Session, reply: Reply): void {
+  reply({ class: 'ok', value: {} });
+  // After the answer has left.
+  setImmediate(session.end);
+}
