@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+// One policy to one program: architecture test, a search tree over the numbers, and below it the argument tests.
+
+import { RatchetError } from '../errors.ts';
+import type { Arch, FilterPolicy } from '../policy/types.ts';
+import { encodeAction, returnValue } from '../simulator/action.ts';
+import { archOffset, auditArch, numberOffset, x32Bit } from '../simulator/call-data.ts';
+import { encodeProgram, type Instruction, maxInstructions } from '../simulator/instruction.ts';
+import { type Diagram, Diagrams } from '../verifier/diagram.ts';
+import { type NumberRange, numberRanges } from '../verifier/policy-diagram.ts';
+import { type ArgumentContext, compileArguments, materialise } from './argument-search.ts';
+import { type Decision, DecisionGraph } from './decision.ts';
+import { layOut } from './layout.ts';
+import { type SearchItem, type SearchOptions, searchTree } from './search-tree.ts';
+import { type CallCounts, cachedShare, unseenShare } from './weights.ts';
+
+export interface CompileOptions {
+  /** Recorded calls; without them every number that the arguments decide counts the same. */
+  readonly counts?: CallCounts;
+  /** Numbers that another filter of the chain keeps out of the kernel's bitmap: this filter runs for them too. */
+  readonly uncached?: ReadonlySet<number>;
+  /** Longest run of intervals that is solved exactly (default 64). More is slower to compile and rarely a better program. */
+  readonly exactItems?: number;
+}
+
+export interface CompiledFilter {
+  /** Consecutive struct sock_filter. */
+  readonly program: Uint8Array;
+  readonly instructions: number;
+}
+
+/** What is to be compiled, after the policy's text is gone: a function on each number and what foreign ABIs get. */
+export interface FilterTarget {
+  readonly arch: Arch;
+  readonly ranges: readonly NumberRange[];
+  /** Undefined: an earlier filter refuses foreign architectures, so they are not tested for. */
+  readonly foreign: number | undefined;
+}
+
+/** The program of a policy. Throws FILTER_TOO_LARGE when no shape of it fits the kernel's 4096 instructions. */
+export function compileFilter(policy: FilterPolicy, options: CompileOptions = {}): CompiledFilter {
+  const diagrams = new Diagrams();
+  const ranges = numberRanges(diagrams, policy);
+  return compileTarget(diagrams, { arch: policy.arch, ranges, foreign: encodeAction(policy.foreign) }, options);
+}
+
+/** The same for a target whose diagrams the caller owns. */
+export function compileTarget(diagrams: Diagrams, target: FilterTarget, options: CompileOptions): CompiledFilter {
+  let smallest = Number.POSITIVE_INFINITY;
+  for (const bucketValues of [undefined, 8, 32, 128, 1024, maxInstructions]) {
+    const search = { exactItems: options.exactItems ?? 64, maxPeeled: 6, bucketValues };
+    const instructions = attempt(diagrams, target, options, search);
+    if (instructions.length <= maxInstructions)
+      return { program: encodeProgram(instructions), instructions: instructions.length };
+    smallest = Math.min(smallest, instructions.length);
+  }
+  throw new RatchetError(
+    'FILTER_TOO_LARGE',
+    `the policy needs ${smallest} instructions, and the kernel takes ${maxInstructions}`,
+    {
+      next: 'replace long sets of values by ranges or masks',
+    },
+  );
+}
+
+function attempt(
+  diagrams: Diagrams,
+  target: FilterTarget,
+  options: CompileOptions,
+  search: SearchOptions,
+): Instruction[] {
+  const graph = new DecisionGraph();
+  const context: ArgumentContext = { diagrams, graph, counts: options.counts, search };
+  const numbers = compileNumbers(context, target, options);
+  const native = graph.load(numberOffset, numbers);
+  if (target.foreign === undefined) return layOut(native, { compact: search.bucketValues !== undefined });
+  const test = graph.test('arch', {
+    op: 'equal',
+    constant: auditArch[target.arch],
+    yes: native,
+    no: graph.return(target.foreign),
+    yesWeight: 1,
+    noWeight: 0,
+  });
+  return layOut(graph.load(archOffset, test), { compact: search.bucketValues !== undefined });
+}
+
+function compileNumbers(context: ArgumentContext, target: FilterTarget, options: CompileOptions): Decision {
+  const { diagrams, graph, search } = context;
+  const leaves: Decision[] = [];
+  const indexOf = new Map<string, number>();
+  const leaf = (key: string, make: () => Decision): number => {
+    let index = indexOf.get(key);
+    if (index === undefined) {
+      index = leaves.push(make()) - 1;
+      indexOf.set(key, index);
+    }
+    return index;
+  };
+  const total = totalCalls(options.counts);
+  const items: SearchItem[] = [];
+  for (const range of withoutHighNumbers(target)) {
+    const { from, to, decision } = range;
+    if (range.above !== undefined) {
+      const { unknown, foreign } = range.above;
+      const decide = (): Decision =>
+        graph.test('nr', {
+          op: 'any-bit',
+          constant: x32Bit,
+          yes: graph.return(diagrams.valueOf(foreign)),
+          no: graph.return(diagrams.valueOf(unknown)),
+          yesWeight: 0,
+          noWeight: 1,
+        });
+      items.push({ from, to, target: leaf('high', decide), weight: total * unseenShare.refused });
+      continue;
+    }
+    const hasValues = from === to && options.counts?.values.has(from) === true;
+    const key = hasValues ? `${decision}@${from}` : `${decision}`;
+    const make = (): Decision =>
+      diagrams.isTerminal(decision)
+        ? graph.return(diagrams.valueOf(decision))
+        : compileArguments(context, decision, from);
+    items.push({
+      from,
+      to,
+      target: leaf(diagrams.isTerminal(decision) ? `${decision}` : key, make),
+      weight: weightOf(diagrams, range, options, total),
+    });
+  }
+  return materialise(graph, 'nr', searchTree(items, search).tree, 0, (index) => leaves[index] as Decision);
+}
+
+function weightOf(
+  diagrams: Diagrams,
+  { from, to, decision }: NumberRange,
+  options: CompileOptions,
+  total: number,
+): number {
+  let weight = 0;
+  const value = diagrams.isTerminal(decision) ? diagrams.valueOf(decision) : undefined;
+  const cachedHere = value === returnValue.allow;
+  if (options.counts === undefined) {
+    if (cachedHere) return from === to && options.uncached?.has(from) ? 1 : unseenShare.permitted;
+    return value === undefined ? 1 : unseenShare.refused;
+  }
+  const add = (nr: number, count: number): void => {
+    weight += cachedHere && options.uncached?.has(nr) !== true ? count * cachedShare : count;
+  };
+  if (to - from < 4096) for (let nr = from; nr <= to; nr++) add(nr, options.counts.calls.get(nr) ?? 0);
+  const unseen =
+    value === undefined ? unseenShare.decidedByArguments : cachedHere ? unseenShare.permitted : unseenShare.refused;
+  return weight + total * unseen;
+}
+
+function totalCalls(counts: CallCounts | undefined): number {
+  if (counts === undefined) return 1;
+  let total = 1;
+  for (const count of counts.calls.values()) total += count;
+  return total;
+}
+
+interface TargetRange extends NumberRange {
+  readonly above?: { readonly unknown: Diagram; readonly foreign: Diagram };
+}
+
+/** On x86_64 the numbers above the known ones alternate by bit 30: one bit test instead of three comparisons. */
+function withoutHighNumbers(target: FilterTarget): TargetRange[] {
+  const { ranges } = target;
+  const [low, x32, middle, top] = ranges.slice(-4);
+  const alternates =
+    low !== undefined &&
+    x32 !== undefined &&
+    middle !== undefined &&
+    top !== undefined &&
+    x32.from === x32Bit &&
+    middle.from === 2 * x32Bit &&
+    top.from === 3 * x32Bit &&
+    low.to === x32Bit - 1;
+  if (!alternates || x32.decision === low.decision || x32.decision !== top.decision || low.decision !== middle.decision)
+    return [...ranges];
+  return [
+    ...ranges.slice(0, -4),
+    { from: low.from, to: top.to, decision: low.decision, above: { unknown: low.decision, foreign: x32.decision } },
+  ];
+}
