@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { fstatSync, openSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { fstatSync, openSync, readdirSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { native, type Received } from '../../native/index.ts';
 import { closesOnExec, failure, openFds } from './fds.ts';
@@ -112,6 +113,25 @@ describe('a message', () => {
     expect(failure(() => receive(4))).toEqual(protocolError);
   });
 
+  it('whose fds find no free number fails, and the next one is whole', () => {
+    send(text, [nullFd, nullFd]);
+    send(text, [nullFd]);
+    const limit = Math.max(...readdirSync('/proc/self/fd').map(Number)) + 2;
+    const restore = lowerFdLimit(limit);
+    const taken: number[] = [];
+    try {
+      while (taken.length < limit) taken.push(native.memfd({ name: 'taken', data: text, seal: false }));
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'EMFILE' });
+    }
+    expect(failure(() => receive(2))).toEqual(protocolError);
+    for (const fd of taken) native.closeFd({ fd });
+    restore();
+    const { fds } = received(2);
+    expect(fds).toHaveLength(1);
+    native.closeFd({ fd: fds[0] as number });
+  });
+
   it('on a stream is read in parts, and the end is told', () => {
     const [first, second] = native.socketPair({ type: 'stream' });
     native.sendMessage({ fd: first, data: Buffer.from('abcdef'), fds: [] });
@@ -220,3 +240,13 @@ describe('wrong options', () => {
     expect(failure(() => native.closeFd({ fd: 1_000_000 }))).toEqual({ code: 'EBADF', errno: 9, syscall: 'close' });
   });
 });
+
+/** Sets our soft RLIMIT_NOFILE; gives back what restores it. */
+function lowerFdLimit(soft: number): () => void {
+  const prlimit = (...args: string[]) =>
+    execFileSync('prlimit', ['--pid', `${process.pid}`, ...args], { encoding: 'utf8' });
+  const before = prlimit('--nofile', '--noheadings', '--output', 'SOFT').trim();
+  prlimit(`--nofile=${soft}:`);
+  // By another process's hand too, but execFileSync needs a few fds of ours for that: the caller has closed its own by then.
+  return () => prlimit(`--nofile=${before}:`);
+}

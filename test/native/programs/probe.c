@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -100,6 +101,21 @@ static void killed_caller(void) {
   printf("killed %d\n", WIFSIGNALED(how) ? WTERMSIG(how) : 0);
 }
 
+// Text that ends where mapped memory ends, for readers of this process.
+static void memory(void) {
+  long page = sysconf(_SC_PAGESIZE);
+  char *mapped = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  munmap(mapped + page, page);
+  memcpy(mapped + page - 4, "text", 4);
+  printf("text %lu\n", (unsigned long)(mapped + page - 4));
+  fflush(stdout);
+}
+
+// Takes all fd numbers there are.
+static void fill(void) {
+  while (dup(1) >= 0) continue;
+}
+
 int main(int argc, char **argv) {
   for (int index = 1; index < argc; ++index) {
     const char *word = argv[index];
@@ -112,6 +128,8 @@ int main(int argc, char **argv) {
     else if (!strcmp(word, "call")) call();
     else if (!strcmp(word, "call-value")) call_value();
     else if (!strcmp(word, "open-granted")) open_granted();
+    else if (!strcmp(word, "memory")) memory();
+    else if (!strcmp(word, "fill")) fill();
     else if (!strcmp(word, "killed-caller")) killed_caller();
     else if (!strcmp(word, "pause")) { printf("pid %d\n", getpid()); fflush(stdout); pause(); }
     else return 2;
