@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Debian packages: which are missing, and getting them from Debian's archive by apt-get.
 
-import { accessSync, constants, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { delimiter, isAbsolute, join } from 'node:path';
 import { ask, cacheFolder, run, SetupError, say } from './log.mjs';
 import { guestKernelPackage } from './requirements.mjs';
@@ -18,7 +18,7 @@ let listsAreFresh = false;
  * @param {readonly import('./requirements.mjs').DebianPackage[]} packages
  */
 export function installMissing(packages) {
-  const missing = packages.filter((wanted) => !wanted.present.every(exists));
+  const missing = packages.filter((wanted) => !isThere(wanted));
   if (missing.length === 0) return;
   const names = missing.map((wanted) => wanted.name);
   const reasons = missing.map((wanted) => `${wanted.name} (${wanted.why})`).join(', ');
@@ -36,7 +36,7 @@ export function installMissing(packages) {
   withFreshLists(() =>
     run('apt-get', [...aptOptions, 'install', '-y', '--no-install-recommends', ...names], { env: aptEnvironment }),
   );
-  const still = missing.filter((wanted) => !wanted.present.every(exists)).map((wanted) => wanted.name);
+  const still = missing.filter((wanted) => !isThere(wanted)).map((wanted) => wanted.name);
   if (still.length > 0)
     throw new SetupError(`apt-get installed ${still.join(', ')}, but the programs are still not found in PATH`);
 }
@@ -98,10 +98,25 @@ function hasKernel(folder) {
   );
 }
 
-/** A file when `what` is an absolute path, else a command in PATH. */
-function exists(what) {
-  if (isAbsolute(what)) return existsSync(what);
-  return (process.env.PATH ?? '').split(delimiter).some((folder) => isExecutable(join(folder, what)));
+function isThere({ present, isStatic }) {
+  const found = present.map(find);
+  return found.every((path) => path !== undefined && (isStatic !== true || isStaticProgram(path)));
+}
+
+function exists(command) {
+  return find(command) !== undefined;
+}
+
+/** `what` itself when it is the path of a file that is there, the path of a command in PATH, or undefined. */
+function find(what) {
+  if (isAbsolute(what)) return existsSync(what) ? what : undefined;
+  const candidates = (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, what));
+  return candidates.find(isExecutable);
+}
+
+/** A dynamic program names its loader by its path, which is /lib64/ld-linux-x86-64.so.2 or the like. */
+function isStaticProgram(path) {
+  return !readFileSync(path).includes('/ld-linux');
 }
 
 function isExecutable(path) {

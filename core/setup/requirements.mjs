@@ -2,7 +2,10 @@
 // What the machine must have before anything can be built, and how to tell that it is there. `present` lists files or commands,
 // all of which must exist; they are looked for instead of the package names so that other distributions and own builds count too.
 
-/** @typedef {{ name: string, why: string, present: readonly string[] }} DebianPackage */
+/**
+ * `isStatic`: the programs in `present` must need no shared library, because they are copied into the guest alone.
+ * @typedef {{ name: string, why: string, present: readonly string[], isStatic?: true }} DebianPackage
+ */
 
 /** @type {readonly DebianPackage[]} */
 const demoPackages = [
@@ -10,13 +13,11 @@ const demoPackages = [
   { name: 'make', why: 'runs the native build', present: ['make'] },
   { name: 'python3', why: 'node-gyp generates the native build with it', present: ['python3'] },
   { name: 'qemu-system-x86', why: 'the VMM that is sandboxed', present: ['qemu-system-x86_64'] },
-  { name: 'busybox-static', why: "the guest's user space", present: ['busybox'] },
-  { name: 'cpio', why: "packs the guest's initrd", present: ['cpio'] },
-  { name: 'iproute2', why: 'shows and removes the tap devices of a run', present: ['ip'] },
+  { name: 'busybox-static', why: "the guest's user space", present: ['busybox'], isStatic: true },
 ];
 
 /** @type {readonly DebianPackage[]} */
-const testPackages = [{ name: 'strace', why: 'shows which system calls the VMM really makes', present: ['strace'] }];
+const testPackages = [{ name: 'iproute2', why: "gives addresses to the tests' network namespaces", present: ['ip'] }];
 
 /** @type {Readonly<Record<'demo' | 'test', readonly DebianPackage[]>>} */
 export const requiredPackages = { demo: demoPackages, test: [...demoPackages, ...testPackages] };

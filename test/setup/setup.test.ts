@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -38,6 +38,14 @@ describe('set-up', () => {
     )) {
       expect(stderr).toContain(`${name} (${why})`);
     }
+  });
+
+  test('does not take a busybox that needs shared libraries', () => {
+    const dynamic = join(folder, 'dynamic');
+    mkdirSync(dynamic);
+    // Any program of this machine will do: Node is one that needs its loader.
+    symlinkSync(process.execPath, join(dynamic, 'busybox'));
+    expect(setUp(['demo'], dynamic)).toMatchObject({ status: 1, stderr: expect.stringContaining('busybox-static') });
   });
 
   test('shows the end of the output of a program that failed', () => {
