@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sys/tighten_choose.h"
+
+#include <algorithm>
+#include <array>
+
+namespace ratchet {
+
+std::variant<Chosen, NotInjected> Choice::stop_one(const std::vector<pid_t>& tids, const Deadline& deadline) {
+  std::vector<pid_t> untried(tids);
+  std::optional<NotInjected> refusal;
+  Backoff backoff;
+  std::optional<Deadline> share;
+  for (;;) {
+    for (auto candidate = seized_.begin(); candidate != seized_.end();) {
+      auto stopped = candidate->tracee.poll_event_stop();
+      if (stopped.ok() && !stopped.value() && !backoff.yielding() &&
+          process_.ending(candidate->tracee.tid()))
+        stopped = Failure{ESRCH, "waitid"};
+      if (stopped.ok() && !stopped.value()) {
+        ++candidate;
+        continue;
+      }
+      if (stopped.ok()) {
+        if (usable(candidate->tracee)) return Chosen{&candidate->tracee, candidate->asked};
+        // Hidden or not, this thread is let go; the kernel does it if we cannot.
+        (void)hide_interruption(candidate->tracee, process_);
+        (void)candidate->tracee.detach();
+        refusal = NotInjected{"architecture", ENOEXEC, candidate->tracee.tid(), false};
+      }
+      candidate = seized_.erase(candidate);
+      share.reset();
+    }
+    if (deadline.passed()) {
+      const pid_t tid = tids.empty() ? 0 : tids.front();
+      return refusal.value_or(NotInjected{"stop", ETIMEDOUT, tid, false});
+    }
+    if (!share || share->passed()) {
+      const auto next = std::find_if(untried.begin(), untried.end(), [this](pid_t tid) { return !process_.waits_for_supervisor(tid); });
+      if (next != untried.end()) {
+        const pid_t tid = *next;
+        untried.erase(next);
+        Tracee tracee(process_, tid);
+        observer_.tell("seize", tid);
+        Outcome failed = tracee.seize();
+        const auto asked = Clock::now();
+        if (!failed) failed = tracee.interrupt();
+        if (!failed) {
+          seized_.push_back({tracee, asked});
+          share = deadline.share(4);
+          backoff = Backoff();
+          continue;
+        }
+        // Of another owner, not dumpable, or already traced: no other thread of the process would be any different.
+        if (failed->error == EPERM || failed->error == EACCES) return NotInjected{"seize", failed->error, tid, false};
+        continue;
+      }
+      if (untried.empty() && seized_.empty()) return refusal.value_or(NotInjected{"process", ESRCH, tids.empty() ? 0 : tids.front(), false});
+    }
+    backoff.pause();
+  }
+}
+
+/// Native code, and nothing under way that an injected call would upset.
+bool Choice::usable(Tracee& tracee) {
+  auto registers = tracee.registers();
+  if (!registers.ok() || !arch::native_code(registers.value())) return false;
+  std::array<std::uint8_t, arch::syscall_instruction.size()> bytes{};
+  const std::uint64_t at = arch::instruction_pointer(registers.value());
+  const bool at_syscall = !tracee.read_memory(at, bytes) && bytes == arch::syscall_instruction;
+  return arch::restart_can_be_kept(registers.value(), at_syscall);
+}
+
+}  // namespace ratchet

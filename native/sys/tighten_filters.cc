@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sys/tighten_filters.h"
+
+#include <sys/ptrace.h>
+
+#include <cerrno>
+#include <cstdint>
+
+namespace ratchet {
+
+Result<std::vector<std::vector<sock_filter>>> installed_filters(pid_t tid) {
+  std::vector<std::vector<sock_filter>> filters;
+  std::vector<sock_filter> buffer(longest_program);
+  for (std::uintptr_t index = 0;; index++) {
+    const long length = ::ptrace(PTRACE_SECCOMP_GET_FILTER, tid, reinterpret_cast<void*>(index), buffer.data());
+    if (length < 0) {
+      // ENOENT: there is no filter of this number. EINVAL at the first: the thread has none at all.
+      if (errno == ENOENT || (errno == EINVAL && index == 0)) return filters;
+      return last_failure("ptrace");
+    }
+    filters.emplace_back(buffer.begin(), buffer.begin() + length);
+  }
+}
+
+}  // namespace ratchet

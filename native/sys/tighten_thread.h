@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// ptrace(2) belongs to one thread of the tracer. This is that thread: made for one operation, joined at its end.
+#pragma once
+
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include "sys/result.h"
+
+namespace ratchet {
+
+/// Runs `function(context)` on a new thread, all signals blocked, and waits for its end. The kernel has then detached all that it traced.
+Outcome run_on_tracer_thread(void (*function)(void*), void* context);
+
+/// The same for any callable that returns a value.
+template <typename Callable, typename Value = std::invoke_result_t<Callable>>
+Result<Value> on_tracer_thread(Callable callable) {
+  struct Context {
+    Callable& callable;
+    std::optional<Value> value;
+  } context{callable, {}};
+  const Outcome failed = run_on_tracer_thread(
+      [](void* untyped) {
+        auto* typed = static_cast<Context*>(untyped);
+        typed->value.emplace(typed->callable());
+      },
+      &context);
+  if (failed) return *failed;
+  return std::move(*context.value);
+}
+
+}  // namespace ratchet
