@@ -3,12 +3,15 @@
 import type { FdSource } from './fd-source.ts';
 import {
   configureMigration,
+  failedToStart,
   followMigration,
   type MigrationReport,
   migrationEvents,
   migrationUri,
+  startWithFd,
 } from './migration-common.ts';
 import type { QmpClient } from './qmp-client.ts';
+import type { EventSubscription } from './qmp-events.ts';
 import type { QemuVersion } from './qmp-message.ts';
 
 export interface AcceptOptions {
@@ -17,7 +20,7 @@ export interface AcceptOptions {
   readonly channels?: number;
   /** From now until the guest has arrived. */
   readonly timeoutMs?: number;
-  /** Leave the guest paused when it has arrived. Otherwise it runs, if it ran before. */
+  /** Leave the guest paused when it has arrived. Otherwise it is let run, even if it was paused before. */
   readonly paused?: boolean;
 }
 
@@ -26,11 +29,9 @@ export interface IncomingMigration {
   readonly completed: Promise<MigrationReport>;
 }
 
-/** Name of the descriptor inside QEMU while it is on its way. */
-const fdName = 'ratchet-incoming';
 const defaultTimeoutMs = 300_000;
 
-/** Resolves when QEMU listens at the address. @throws RatchetError QMP_ERROR, or what the source of descriptors threw. */
+/** Resolves when QEMU listens at the address. @throws RatchetError MIGRATION_FAILED, or what the source of descriptors threw. */
 export async function acceptMigration(
   qmp: QmpClient,
   version: QemuVersion,
@@ -39,25 +40,45 @@ export async function acceptMigration(
 ): Promise<IncomingMigration> {
   const channels = options.channels ?? 1;
   await configureMigration(qmp, { channels });
-  // Before anything has arrived `cont` only notes that the guest shall run.
-  if (options.paused !== true) await qmp.execute('cont', {});
   const events = qmp.subscribe(migrationEvents);
+  const what = `the migration coming in at ${address}`;
   try {
-    if (channels === 1 && takesListeningSocket(version)) await listenByFd(qmp, address, channels, options.fds);
+    if (channels === 1 && takesListeningSocket(version)) await listenByFd(qmp, address, options.fds);
     else await qmp.execute('migrate-incoming', { uri: migrationUri(address) });
   } catch (error) {
     events.close();
-    throw error;
+    throw failedToStart(what, error);
   }
-  const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
-  const completed = followMigration(qmp, events, {
-    what: `the migration coming in at ${address}`,
-    channels,
-    timeoutMs,
-  }).finally(() => events.close());
+  const completed = follow(qmp, events, what, options);
   // It may be awaited only after the other side has reported its failure.
   completed.catch(() => undefined);
   return { completed };
+}
+
+/**
+ * For a QEMU that listens by itself (`-incoming ADDR`) and was started with `-S`: lets the guest run when it has arrived, as it would
+ * have without `-S`.
+ */
+export async function contWhenArrived(qmp: QmpClient, timeoutMs: number): Promise<void> {
+  using events = qmp.subscribe(migrationEvents);
+  await qmp.execute('migrate-set-capabilities', { capabilities: [{ capability: 'events', state: true }] });
+  const { status } = await qmp.execute('query-status', {});
+  const options = { what: 'the migration coming in', channels: 1, timeoutMs };
+  if (status === 'inmigrate') await followMigration(qmp, events, options);
+  await qmp.execute('cont', {});
+}
+
+async function follow(
+  qmp: QmpClient,
+  events: EventSubscription,
+  what: string,
+  { channels = 1, timeoutMs = defaultTimeoutMs, paused = false }: AcceptOptions,
+): Promise<MigrationReport> {
+  using arrival = events;
+  const report = await followMigration(qmp, arrival, { what, channels, timeoutMs });
+  // Not earlier: on 7.2 `cont` takes the locks of the disks at once, and the other side still writes to them.
+  if (!paused) await qmp.execute('cont', {});
+  return report;
 }
 
 /** QEMU 7.2 to 8.1 pass what follows `tcp:` to `socket_parse`, which knows `fd:NAME`; 8.2 parses URIs strictly (`migrate_uri_parse`). */
@@ -65,14 +86,7 @@ function takesListeningSocket({ major, minor }: QemuVersion): boolean {
   return (major === 7 && minor >= 2) || (major === 8 && minor < 2);
 }
 
-async function listenByFd(qmp: QmpClient, address: string, backlog: number, fds: FdSource): Promise<void> {
-  using listening = await fds.bind(address, backlog);
-  await qmp.execute('getfd', { fdname: fdName }, { fds: [listening.fd] });
-  try {
-    await qmp.execute('migrate-incoming', { uri: `tcp:fd:${fdName}` });
-  } catch (error) {
-    // QEMU may have taken it already; then there is nothing to close.
-    await qmp.execute('closefd', { fdname: fdName }).catch(() => undefined);
-    throw error;
-  }
+async function listenByFd(qmp: QmpClient, address: string, fds: FdSource): Promise<void> {
+  using listening = await fds.bind(address, 1);
+  await startWithFd(qmp, listening, { command: 'migrate-incoming', uri: (name) => `tcp:fd:${name}` });
 }

@@ -5,12 +5,16 @@ import { RatchetError } from '../errors.ts';
 import type { FdSource } from './fd-source.ts';
 import {
   configureMigration,
+  failedToStart,
   followMigration,
+  isFinal,
   type MigrationReport,
   migrationEvents,
   migrationUri,
+  startWithFd,
 } from './migration-common.ts';
 import type { QmpClient } from './qmp-client.ts';
+import type { EventSubscription } from './qmp-events.ts';
 
 export type { MigrationReport } from './migration-common.ts';
 
@@ -25,9 +29,9 @@ export interface MigrateOptions {
   readonly downtimeLimitMs?: number;
 }
 
-/** Name of the descriptor inside QEMU while it is on its way. */
-const fdName = 'ratchet-migrate';
 const defaultTimeoutMs = 300_000;
+/** For QEMU to wind up a migration that is over. */
+const settleTimeoutMs = 10_000;
 
 /**
  * Migrates the VM away and resolves when it has arrived; this QEMU is then paused for good.
@@ -36,40 +40,65 @@ const defaultTimeoutMs = 300_000;
  */
 export async function migrate(qmp: QmpClient, to: string, options: MigrateOptions): Promise<MigrationReport> {
   const channels = options.channels ?? 1;
+  const what = `the migration to ${to}`;
   await configureMigration(qmp, { channels, ...options });
   using events = qmp.subscribe(migrationEvents);
-  if (channels === 1) await startByFd(qmp, to, options.fds);
-  else await qmp.execute('migrate', { uri: migrationUri(to) });
-  const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
+  using resumes = qmp.subscribe(['RESUME']);
   try {
-    return await followMigration(qmp, events, { what: `the migration to ${to}`, channels, timeoutMs });
+    await start(qmp, to, channels, options.fds);
+    return await follow(qmp, events, { what, channels, timeoutMs: options.timeoutMs ?? defaultTimeoutMs });
   } catch (error) {
-    if ((error as RatchetError).code !== 'QMP_TIMEOUT') throw error;
-    await cancelMigration(qmp);
-    throw new RatchetError(
-      'MIGRATION_FAILED',
-      `the migration to ${to} did not end within ${timeoutMs} ms and was cancelled`,
-      {
-        next: 'allow more time, more bytes per second or a longer downtime',
-        cause: error,
+    if (qmp.closedReason === undefined) await guestGoesOn(qmp, resumes);
+    throw failedToStart(what, error);
+  }
+}
+
+/** Gives up the outgoing migration, if there is one, and resolves when it has ended, one way or the other. */
+export async function cancelMigration(qmp: QmpClient): Promise<void> {
+  using events = qmp.subscribe(migrationEvents);
+  await qmp.execute('migrate_cancel', {});
+  const { status } = await qmp.execute('query-migrate', {});
+  if (status === undefined || status === 'none' || isFinal(status)) return;
+  await events.next(({ data }) => isFinal(String(data.status)), settleTimeoutMs);
+}
+
+async function follow(
+  qmp: QmpClient,
+  events: EventSubscription,
+  options: { readonly what: string; readonly channels: number; readonly timeoutMs: number },
+): Promise<MigrationReport> {
+  const { what, timeoutMs } = options;
+  try {
+    return await followMigration(qmp, events, options);
+  } catch (timeout) {
+    if ((timeout as RatchetError).code !== 'QMP_TIMEOUT') throw timeout;
+    await qmp.execute('migrate_cancel', {});
+    // It may have completed before it heard of that.
+    return await followMigration(qmp, events, { ...options, timeoutMs: settleTimeoutMs }).catch(
+      (error: RatchetError) => {
+        if (error.code !== 'MIGRATION_FAILED') throw error;
+        throw new RatchetError('MIGRATION_FAILED', `${what} did not end within ${timeoutMs} ms and was cancelled`, {
+          next: 'allow more time, more bytes per second or a longer downtime',
+          cause: timeout,
+        });
       },
     );
   }
 }
 
-/** Gives up the outgoing migration, if there is one. */
-export async function cancelMigration(qmp: QmpClient): Promise<void> {
-  await qmp.execute('migrate_cancel', {});
+/** QEMU reports a failure in the last phase a moment before it lets the guest go on. */
+async function guestGoesOn(qmp: QmpClient, resumes: EventSubscription): Promise<void> {
+  const { status } = await qmp.execute('query-status', {});
+  if (status !== 'finish-migrate') return;
+  // A guest that was paused before stays so, and there is no such event.
+  await resumes.next(() => true, settleTimeoutMs).catch(() => undefined);
 }
 
-async function startByFd(qmp: QmpClient, to: string, fds: FdSource): Promise<void> {
-  using connection = await fds.connect(to);
-  await qmp.execute('getfd', { fdname: fdName }, { fds: [connection.fd] });
-  try {
-    await qmp.execute('migrate', { uri: `fd:${fdName}` });
-  } catch (error) {
-    // QEMU may have taken it already; then there is nothing to close.
-    await qmp.execute('closefd', { fdname: fdName }).catch(() => undefined);
-    throw error;
+async function start(qmp: QmpClient, to: string, channels: number, fds: FdSource): Promise<void> {
+  if (channels > 1) {
+    await qmp.execute('migrate', { uri: migrationUri(to) });
+    return;
   }
+  using connection = await fds.connect(to);
+  await startWithFd(qmp, connection, { command: 'migrate', uri: (name) => `fd:${name}` });
 }

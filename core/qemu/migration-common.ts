@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { RatchetError } from '../errors.ts';
+import type { OwnedFd } from '../owned-fd.ts';
 import type { QmpClient } from './qmp-client.ts';
-import { printable } from './qmp-error.ts';
+import type { QmpReply } from './qmp-commands.ts';
+import { printable, QmpError } from './qmp-error.ts';
 import type { EventSubscription } from './qmp-events.ts';
 
 export interface MigrationReport {
@@ -35,6 +37,8 @@ export async function configureMigration(qmp: QmpClient, settings: MigrationSett
   await qmp.execute('migrate-set-capabilities', {
     capabilities: [
       { capability: 'events', state: true },
+      // The receiver says whether it could load what it got; without it, the sender may call complete what nobody can run.
+      { capability: 'return-path', state: true },
       { capability: 'multifd', state: channels > 1 },
     ],
   });
@@ -60,14 +64,11 @@ export async function followMigration(
   options: { readonly what: string; readonly channels: number; readonly timeoutMs: number },
 ): Promise<MigrationReport> {
   const { what, channels, timeoutMs } = options;
-  const final = await events
-    .next(({ data }) => finalStates.has(String(data.status)), timeoutMs)
-    .catch((cause: RatchetError) => {
-      if (cause.code !== 'QMP_CLOSED') throw cause;
-      throw new RatchetError('MIGRATION_FAILED', `${what} failed: QEMU ended`, { next: 'its stderr tells why', cause });
-    });
-  const report = await qmp.execute('query-migrate', {});
-  switch (final.data.status) {
+  const { status, report } = await finalReport(qmp, events, timeoutMs).catch((cause: RatchetError) => {
+    if (cause.code !== 'QMP_CLOSED') throw cause;
+    throw new RatchetError('MIGRATION_FAILED', `${what} failed: QEMU ended`, { next: 'its stderr tells why', cause });
+  });
+  switch (status) {
     case 'completed':
       return {
         channels,
@@ -87,4 +88,39 @@ export async function followMigration(
   }
 }
 
-const finalStates: ReadonlySet<string> = new Set(['completed', 'failed', 'cancelled']);
+async function finalReport(
+  qmp: QmpClient,
+  events: EventSubscription,
+  timeoutMs: number,
+): Promise<{ readonly status: unknown; readonly report: QmpReply<'query-migrate'> }> {
+  const { data } = await events.next((event) => isFinal(String(event.data.status)), timeoutMs);
+  return { status: data.status, report: await qmp.execute('query-migrate', {}) };
+}
+
+/** States of a migration from which it goes no further (qapi/migration.json, `MigrationStatus`). */
+export function isFinal(status: string): boolean {
+  return status === 'completed' || status === 'failed' || status === 'cancelled';
+}
+
+/** Hands the socket over under a name and starts the migration with it; nothing of it is left in QEMU when that fails. */
+export async function startWithFd(
+  qmp: QmpClient,
+  socket: OwnedFd,
+  start: { readonly command: 'migrate' | 'migrate-incoming'; readonly uri: (fdName: string) => string },
+): Promise<void> {
+  const fdname = 'ratchet-migration';
+  await qmp.execute('getfd', { fdname }, { fds: [socket.fd] });
+  try {
+    await qmp.execute(start.command, { uri: start.uri(fdname) });
+  } catch (error) {
+    // QEMU may have taken it already; then there is nothing to close.
+    await qmp.execute('closefd', { fdname }).catch(() => undefined);
+    throw error;
+  }
+}
+
+/** QEMU's refusal to begin is a failed migration like any other. */
+export function failedToStart(what: string, error: unknown): unknown {
+  if (!(error instanceof QmpError)) return error;
+  return new RatchetError('MIGRATION_FAILED', `${what} failed: ${error.description}`, { cause: error });
+}

@@ -6,12 +6,15 @@ import type { FdSource } from './fd-source.ts';
 import { warmUpFileLocks } from './file-locks.ts';
 import { Hotplug } from './hotplug.ts';
 import { cancelMigration, type MigrateOptions, type MigrationReport, migrate } from './migrate.ts';
-import { type AcceptOptions, acceptMigration, type IncomingMigration } from './migrate-incoming.ts';
+import { type AcceptOptions, acceptMigration, contWhenArrived, type IncomingMigration } from './migrate-incoming.ts';
 import { QmpClient, type QmpClientOptions } from './qmp-client.ts';
 import type { QemuVersion } from './qmp-message.ts';
 
 /** What a thread of QEMU is for. `worker` is every thread that the monitor does not name. */
 export type ThreadRole = 'main' | 'vcpu' | 'io' | 'worker';
+
+/** Timers of Node are 32 bits wide: 24 days. */
+const longestTimerMs = 2 ** 31 - 1;
 
 /** The states in which QEMU's machine is built and no guest instruction has run (qapi/run-state.json). */
 const builtStates: ReadonlySet<string> = new Set(['prelaunch', 'inmigrate', 'paused']);
@@ -44,7 +47,7 @@ export class Qemu {
     await warmUpFileLocks(this.qmp);
   }
 
-  /** Lets the guest run; while a migration comes in, once it is complete. */
+  /** Lets the guest run. */
   async cont(): Promise<void> {
     await this.qmp.execute('cont', {});
   }
@@ -107,6 +110,11 @@ export class Qemu {
   /** Makes a QEMU that was started with `-incoming defer` listen; see `acceptMigration()`. */
   async acceptMigration(address: string, options: AcceptOptions): Promise<IncomingMigration> {
     return await acceptMigration(this.qmp, this.version, address, options);
+  }
+
+  /** For a QEMU that was started with `-incoming ADDR`: lets the guest run when it has arrived. No time limit by default. */
+  async contWhenArrived(timeoutMs: number = longestTimerMs): Promise<void> {
+    await contWhenArrived(this.qmp, timeoutMs);
   }
 
   /** Gives up the migration under way; its `migrate()` rejects. The guest goes on here. */

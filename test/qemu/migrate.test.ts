@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { buildGuest, guestArguments } from '../../core/demo/guest.ts';
+import { guestTicks } from '../../core/demo/guest-console.ts';
+import type { MigrationReport } from '../../core/qemu/migrate.ts';
+import type { AcceptOptions } from '../../core/qemu/migrate-incoming.ts';
+import { directFdSource } from './direct-fd-source.ts';
+import { startQemu, type UnsandboxedQemu } from './unsandboxed.ts';
+
+const guestMs = 30_000;
+
+/** One guest wanders from one QEMU to the next; every test leaves it running in `here`. */
+describe('migration of a running guest', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'ratchet-migrate-'));
+  const fds = directFdSource();
+  let args: readonly string[];
+  let here: UnsandboxedQemu;
+  /** What the guest has printed in the QEMUs that it has left. */
+  let textBefore = '';
+
+  beforeAll(async () => {
+    args = guestArguments(await buildGuest({ cacheFolder: '.cache' }));
+    here = await startQemu(args);
+    await here.qemu.cont();
+    await here.console.waitForLine(/ratchet-guest: tick 3$/, guestMs);
+  });
+
+  afterAll(async () => {
+    await here[Symbol.asyncDispose]();
+    rmSync(folder, { recursive: true });
+  });
+
+  afterEach(async () => {
+    expect(await here.qemu.status()).toEqual(expect.objectContaining({ status: 'running' }));
+  });
+
+  async function startReceiver(): Promise<UnsandboxedQemu> {
+    return await startQemu([...args, '-incoming', 'defer']);
+  }
+
+  async function moveGuest(
+    address: string,
+    channels: number,
+    accept: Partial<AcceptOptions> = {},
+  ): Promise<MigrationReport> {
+    const there = await startReceiver();
+    try {
+      const incoming = await there.qemu.acceptMigration(address, { fds, channels, ...accept });
+      const report = await here.qemu.migrate(address, { fds, channels });
+      await incoming.completed;
+      expect(await here.qemu.status()).toMatchObject({ status: 'postmigrate', running: false });
+      await here.qemu.quit();
+      await once(here.child, 'close');
+      textBefore += here.console.text;
+      await here[Symbol.asyncDispose]();
+      here = there;
+      return report;
+    } catch (error) {
+      await there[Symbol.asyncDispose]();
+      throw new Error(`the receiver said: ${there.stderr()}`, { cause: error });
+    }
+  }
+
+  /** The counter is held in guest memory: it goes on, and no value is missing or printed twice. */
+  async function expectCounterWithoutGap(): Promise<void> {
+    const arrived = guestTicks(textBefore).at(-1) ?? 0;
+    await here.console.waitForLine(new RegExp(`tick ${arrived + 3}$`), guestMs);
+    const ticks = guestTicks(textBefore + here.console.text);
+    expect(ticks).toEqual(ticks.map((_, index) => index + 1));
+  }
+
+  test('moves over a unix socket by descriptor', async () => {
+    const report = await moveGuest(`unix:${join(folder, 'one.sock')}`, 1);
+    expect(report.channels).toBe(1);
+    expect(report.transferredBytes).toBeGreaterThan(1024 * 1024);
+    expect(report.downtimeMs).toBeGreaterThanOrEqual(0);
+    await expectCounterWithoutGap();
+  });
+
+  test('moves over an abstract unix socket by descriptor', async () => {
+    await moveGuest(`unix-abstract:ratchet-test-${process.pid}`, 1);
+    await expectCounterWithoutGap();
+  });
+
+  test('moves over tcp by descriptor', async () => {
+    await moveGuest(`tcp:127.0.0.1:${await freePort()}`, 1);
+    await expectCounterWithoutGap();
+  });
+
+  test('moves over four tcp channels that QEMU connects itself', async () => {
+    const report = await moveGuest(`tcp:127.0.0.1:${await freePort()}`, 4);
+    expect(report.channels).toBe(4);
+    await expectCounterWithoutGap();
+  });
+
+  test('moves over four unix channels that QEMU connects itself', async () => {
+    await moveGuest(`unix:${join(folder, 'four.sock')}`, 4);
+    await expectCounterWithoutGap();
+  });
+
+  test('moves with a hot-plugged disk when the receiver has it at the same place', async () => {
+    const path = join(folder, 'disk.raw');
+    writeFileSync(
+      path,
+      Buffer.concat([Buffer.from('travels along'), Buffer.alloc(1024 * 1024)]).subarray(0, 1024 * 1024),
+    );
+    const disk = { id: 'disk0', path, pciAddress: '05' };
+    const seen = here.console.waitForLine(/disk-wrote vda$/, guestMs);
+    await here.qemu.hotplug(fds).addDisk(disk);
+    await seen;
+
+    const there = await startReceiver();
+    await there.qemu.hotplug(fds).addDisk(disk);
+    const address = `unix:${join(folder, 'disk.sock')}`;
+    const incoming = await there.qemu.acceptMigration(address, { fds });
+    await here.qemu.migrate(address, { fds });
+    await incoming.completed;
+    textBefore += here.console.text;
+    await here[Symbol.asyncDispose]();
+    here = there;
+
+    const gone = here.console.waitForLine(/disk-gone vda$/, guestMs);
+    await here.qemu.hotplug(fds).removeDisk('disk0');
+    await gone;
+    await expectCounterWithoutGap();
+  });
+
+  test('a cancelled migration rejects, the guest goes on here, and a later one succeeds', async () => {
+    await using there = await startReceiver();
+    const address = `unix:${join(folder, 'cancel.sock')}`;
+    const incoming = await there.qemu.acceptMigration(address, { fds });
+    const active = here.qemu.qmp.waitForEvent('MIGRATION', ({ data }) => data.status === 'active');
+    const slow = 64 * 1024;
+    const migration = here.qemu.migrate(address, { fds, maxBytesPerSecond: slow });
+    const rejected = expect(migration).rejects.toMatchObject({
+      code: 'MIGRATION_FAILED',
+      message: expect.stringContaining('cancelled'),
+    });
+    await active;
+    await here.qemu.cancelMigration();
+    await rejected;
+    await expect(incoming.completed).rejects.toMatchObject({ code: 'MIGRATION_FAILED' });
+
+    await moveGuest(`unix:${join(folder, 'again.sock')}`, 1);
+    await expectCounterWithoutGap();
+  });
+
+  test('a migration that takes too long is cancelled and says so', async () => {
+    await using there = await startReceiver();
+    const address = `unix:${join(folder, 'slow.sock')}`;
+    await there.qemu.acceptMigration(address, { fds });
+    const slow = 64 * 1024;
+    await expect(here.qemu.migrate(address, { fds, maxBytesPerSecond: slow, timeoutMs: 200 })).rejects.toMatchObject({
+      code: 'MIGRATION_FAILED',
+      message: expect.stringContaining('200 ms'),
+    });
+  });
+
+  test.each([
+    { what: 'other memory, found out at once', change: ['-m', '200'], complaint: 'Size mismatch' },
+    { what: 'another device, found out last', change: ['-no-hpet'], complaint: 'hpet' },
+  ])('a receiver with $what ends, and the guest goes on here', async ({ change, complaint }) => {
+    await using there = await startQemu([...args, '-incoming', 'defer', ...change]);
+    const address = `unix:${join(folder, `${complaint.slice(0, 4)}.sock`)}`;
+    const incoming = await there.qemu.acceptMigration(address, { fds });
+    await expect(here.qemu.migrate(address, { fds })).rejects.toMatchObject({ code: 'MIGRATION_FAILED' });
+    await expect(incoming.completed).rejects.toMatchObject({
+      code: 'MIGRATION_FAILED',
+      message: expect.stringContaining('QEMU ended'),
+    });
+    if (there.child.exitCode === null) await once(there.child, 'exit');
+    expect(there.stderr()).toContain(complaint);
+    await expectCounterWithoutGap();
+  });
+
+  test('nobody at the address: by descriptor the source of descriptors says so, by address QEMU does', async () => {
+    const address = `unix:${join(folder, 'nobody.sock')}`;
+    await expect(here.qemu.migrate(address, { fds })).rejects.toMatchObject({ code: 'ENOENT' });
+    await expect(here.qemu.migrate(address, { fds, channels: 2 })).rejects.toMatchObject({
+      code: 'MIGRATION_FAILED',
+      message: expect.stringContaining('No such file or directory'),
+    });
+  });
+
+  test('several channels need an address that QEMU can connect, and a sensible number', async () => {
+    await expect(here.qemu.migrate('unix-abstract:x', { fds, channels: 2 })).rejects.toMatchObject({
+      code: 'ADDRESS_INVALID',
+    });
+    await expect(here.qemu.migrate('unix:/x', { fds, channels: 0 })).rejects.toMatchObject({
+      code: 'ARGUMENT_INVALID',
+    });
+    await expect(here.qemu.migrate('unix:/x', { fds, channels: 256 })).rejects.toMatchObject({
+      code: 'ARGUMENT_INVALID',
+    });
+  });
+
+  test('a receiver that was started with an address of its own runs the guest when it has arrived', async () => {
+    const address = `tcp:127.0.0.1:${await freePort()}`;
+    const there = await startQemu([...args, '-incoming', address]);
+    const arrived = there.qemu.contWhenArrived();
+    await here.qemu.migrate(address, { fds });
+    await arrived;
+    textBefore += here.console.text;
+    await here[Symbol.asyncDispose]();
+    here = there;
+    await expectCounterWithoutGap();
+  });
+
+  test('a guest can be left paused where it arrives', async () => {
+    await moveGuest(`unix:${join(folder, 'paused.sock')}`, 1, { paused: true });
+    expect(await here.qemu.status()).toMatchObject({ status: 'paused', running: false });
+    await here.qemu.cont();
+    await expectCounterWithoutGap();
+  });
+});
+
+/** A port of the loopback interface that nobody listened on a moment ago. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}
