@@ -12,10 +12,7 @@ import { attempt } from './native-errno.ts';
 
 /** The socket's inode, found without following any link. Connecting to `pinnedSockaddr` of it reaches this inode, whatever the name says by then. */
 export function pinSocket(path: string): OwnedFd {
-  const flags = openPathOnly | constants.O_NOFOLLOW;
-  return new OwnedFd(
-    native.openFile({ directoryFd: atCurrentDirectory, path, flags, mode: 0, resolve: resolveNoLinks }),
-  );
+  return pin(atCurrentDirectory, path, 0);
 }
 
 export function pinnedSockaddr(pin: OwnedFd): Uint8Array {
@@ -27,28 +24,22 @@ export function pinnedSockaddr(pin: OwnedFd): Uint8Array {
  * it is: its directory is pinned before, and after the bind the new socket must be found in that very directory, or it is not handed on (EACCES).
  */
 export function bindUnixPath(fd: number, path: string, bound: BoundFiles): number {
-  let directoryFd = -1;
-  const pinned = attempt(() => {
-    const flags = openPathOnly | constants.O_DIRECTORY;
-    directoryFd = native.openFile({
-      directoryFd: atCurrentDirectory,
-      path: dirname(path),
-      flags,
-      mode: 0,
-      resolve: resolveNoLinks,
-    });
+  let directory: OwnedFd | undefined;
+  const noDirectory = attempt(() => {
+    directory = pin(atCurrentDirectory, dirname(path), constants.O_DIRECTORY);
   });
-  if (pinned !== 0) return pinned;
-  using directory = new OwnedFd(directoryFd);
+  if (directory === undefined) return noDirectory;
+  using pinned = directory;
   const failed = attempt(() => native.bindSocket({ fd, address: addressToSockaddr({ kind: 'unix', path }) }));
   if (failed !== 0) return failed;
-  const flags = openPathOnly | constants.O_NOFOLLOW;
-  const misplaced = attempt(() =>
-    native.closeFd({
-      fd: native.openFile({ directoryFd: directory.fd, path: basename(path), flags, mode: 0, resolve: resolveNoLinks }),
-    }),
-  );
+  const misplaced = attempt(() => pin(pinned.fd, basename(path), 0).close());
   if (misplaced !== 0) return errno.EACCES;
   bound.made(path);
   return 0;
+}
+
+function pin(directoryFd: number, path: string, flags: number): OwnedFd {
+  return new OwnedFd(
+    native.openFile({ directoryFd, path, flags: openPathOnly | flags, mode: 0, resolve: resolveNoLinks }),
+  );
 }

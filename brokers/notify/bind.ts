@@ -18,7 +18,7 @@ export function bindCall(call: Call): void {
   const dualStack =
     wildcard && address.ip.length === 16 && native.getSocketOption({ fd: socket.fd, ...socketOption.v6Only }) === 0;
   const wish: Wish = { request: 'bind', address, dualStack };
-  const rule = judgeCall(call, wish);
+  const rule = judgeCall(call, wish, socket);
   if (rule === undefined) return;
   const result =
     address.kind === 'unix'
@@ -29,5 +29,6 @@ export function bindCall(call: Call): void {
             address: addressToSockaddr(address, { mapped: family === socketFamily.inet6 }),
           }),
         );
+  socket.close();
   finishCall(call, wish, rule, result);
 }

@@ -18,11 +18,8 @@ export function connectCall(call: Call): void {
   if (read === undefined) return;
   const { socket, family, address } = read;
   const wish: Wish = { request: 'connect', address };
-  const rule = judgeCall(call, wish);
-  if (rule === undefined) {
-    socket.close();
-    return;
-  }
+  const rule = judgeCall(call, wish, socket);
+  if (rule === undefined) return;
   if (broker.pending.full) {
     socket.close();
     finishCall(call, wish, rule, errno.EAGAIN);

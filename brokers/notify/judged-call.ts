@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { OwnedFd } from '../../core/owned-fd.ts';
 import type { BrokerRule } from '../../core/policy/types.ts';
 import type { Broker } from '../broker.ts';
 import { judge, targetText, type Wish } from '../judge.ts';
@@ -35,16 +36,16 @@ export function refuseCall(
   });
 }
 
-/** Judges the VMM's wish by the current stage; answers and reports a refusal itself. The granting rule, or undefined. */
-export function judgeCall(call: Call, wish: Wish): BrokerRule | undefined {
+/**
+ * Judges the VMM's wish by the current stage; answers and reports a refusal itself. The granting rule, or undefined. Our copy of the VMM's socket is closed
+ * before a refusal is answered: when the VMM closes its own then, the socket is gone.
+ */
+export function judgeCall(call: Call, wish: Wish, socket?: OwnedFd): BrokerRule | undefined {
   const judgement = judge(call.broker.stages.current.rules, wish);
   if (judgement.granted) return judgement.rule;
-  refuseCall(call, {
-    errno: judgement.errno,
-    rule: judgement.rule,
-    fix: judgement.fix,
-    args: { target: targetText(wish) },
-  });
+  socket?.close();
+  const { errno, rule, fix } = judgement;
+  refuseCall(call, { errno, rule, fix, args: { target: targetText(wish) } });
   return undefined;
 }
 

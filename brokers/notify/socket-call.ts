@@ -26,16 +26,13 @@ export function readSocketCall(call: Call): SocketCall | undefined {
   const socket = caller.takeFd(int32(args[0]));
   try {
     const kind = readKind(socket);
-    const address = readAddress(call, bytes);
+    const address = readAddress(call, bytes, socket);
     if (address !== undefined) {
       if (kind.family !== (bytes[0] ?? 0) + (bytes[1] ?? 0) * 256) throw new CallFails(errno.EAFNOSUPPORT);
       if (isServed(kind)) return { socket, family: kind.family, address };
-      refuseCall(call, {
-        errno: errno.EACCES,
-        rule: undefined,
-        fix: null,
-        args: { socket: `type ${kind.type}, protocol ${kind.protocol}` },
-      });
+      const found = `type ${kind.type}, protocol ${kind.protocol}`;
+      socket.close();
+      refuseCall(call, { errno: errno.EACCES, rule: undefined, fix: null, args: { socket: found } });
     }
     socket.close();
     return undefined;
@@ -78,12 +75,13 @@ function isServed({ family, type, protocol }: SocketKind): boolean {
   }
 }
 
-function readAddress(call: Call, bytes: Buffer): Address | undefined {
+function readAddress(call: Call, bytes: Buffer, socket: OwnedFd): Address | undefined {
   try {
     return sockaddrToAddress(bytes);
   } catch (error) {
     if (!(error instanceof RatchetError)) throw error;
     // A path that cannot be judged is refused like one that is not granted; anything else is no address to the kernel either.
+    socket.close();
     const number = bytes[0] === socketFamily.unix ? errno.EACCES : errno.EINVAL;
     refuseCall(call, { errno: number, rule: undefined, fix: error.next ?? null, args: { address: error.message } });
     return undefined;
