@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { native, type Watch } from '../../native/index.ts';
+import { type NativeError, native, type Watch } from '../../native/index.ts';
+import { RatchetError } from '../errors.ts';
 import type { OwnedFd } from '../owned-fd.ts';
 import { closedError } from './qmp-error.ts';
 
@@ -63,7 +64,7 @@ export class QmpChannel {
         if (received.kind === 'end') this.close(closedError("QEMU's monitor was closed: QEMU has ended"));
         else this.#receiver.data(received.data);
       } catch (error) {
-        this.close(error instanceof Error ? error : closedError(String(error)));
+        this.close(readFailure(error));
       }
     }
   }
@@ -89,4 +90,12 @@ export class QmpChannel {
     this.#watch.close();
     this.#watch = this.#startWatch();
   }
+}
+
+/** ECONNRESET is QEMU's end too: it died with something of ours unread. */
+function readFailure(error: unknown): RatchetError {
+  if (error instanceof RatchetError) return error;
+  const { code, message } = error as NativeError;
+  if (code === 'ECONNRESET') return closedError("QEMU's monitor was closed: QEMU has ended", error);
+  return closedError(`QEMU's monitor could not be read: ${message}`, error);
 }

@@ -13,16 +13,14 @@ export const greeting =
   '{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": ""}, "capabilities": ["oob"]}}\r\n';
 
 /** The far end of a monitor, under the test's control. Reads only when asked to. */
-export class FakeQemu implements Disposable {
-  readonly client: QmpClient;
+export class FakeMonitor implements Disposable {
+  /** What came along with the commands. */
+  readonly fds: OwnedFd[] = [];
   readonly #socket: OwnedFd;
   #text = '';
-  readonly fds: OwnedFd[] = [];
 
-  constructor(options: QmpClientOptions = {}) {
-    const [ours, theirs] = native.socketPair({ type: 'stream' });
-    this.#socket = new OwnedFd(theirs);
-    this.client = new QmpClient(new OwnedFd(ours), options);
+  constructor(socketFd: number) {
+    this.#socket = new OwnedFd(socketFd);
   }
 
   send(text: string | Uint8Array, fds: readonly number[] = []): void {
@@ -54,7 +52,6 @@ export class FakeQemu implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.client.close();
     this.#socket.close();
     for (const fd of this.fds) fd.close();
   }
@@ -71,5 +68,21 @@ export class FakeQemu implements Disposable {
         resolve();
       });
     });
+  }
+}
+
+/** A client and the far end of its monitor. */
+export class FakeQemu extends FakeMonitor {
+  readonly client: QmpClient;
+
+  constructor(options: QmpClientOptions = {}) {
+    const [ours, theirs] = native.socketPair({ type: 'stream' });
+    super(theirs);
+    this.client = new QmpClient(new OwnedFd(ours), options);
+  }
+
+  override [Symbol.dispose](): void {
+    this.client.close();
+    super[Symbol.dispose]();
   }
 }

@@ -55,9 +55,8 @@ describe('migration of a running guest', () => {
       await incoming.completed;
       expect(await here.qemu.status()).toMatchObject({ status: 'postmigrate', running: false });
       await here.qemu.quit();
-      await once(here.child, 'close');
-      textBefore += here.console.text;
       await here[Symbol.asyncDispose]();
+      textBefore += here.console.text;
       here = there;
       return report;
     } catch (error) {
@@ -120,8 +119,8 @@ describe('migration of a running guest', () => {
     const incoming = await there.qemu.acceptMigration(address, { fds });
     await here.qemu.migrate(address, { fds });
     await incoming.completed;
-    textBefore += here.console.text;
     await here[Symbol.asyncDispose]();
+    textBefore += here.console.text;
     here = there;
 
     const gone = here.console.waitForLine(/disk-gone vda$/, guestMs);
@@ -173,7 +172,7 @@ describe('migration of a running guest', () => {
       code: 'MIGRATION_FAILED',
       message: expect.stringContaining('QEMU ended'),
     });
-    if (there.child.exitCode === null) await once(there.child, 'exit');
+    await there[Symbol.asyncDispose]();
     expect(there.stderr()).toContain(complaint);
     await expectCounterWithoutGap();
   });
@@ -205,8 +204,8 @@ describe('migration of a running guest', () => {
     const arrived = there.qemu.contWhenArrived();
     await here.qemu.migrate(address, { fds });
     await arrived;
-    textBefore += here.console.text;
     await here[Symbol.asyncDispose]();
+    textBefore += here.console.text;
     here = there;
     await expectCounterWithoutGap();
   });

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
+import { Qemu } from '../../core/qemu/qemu.ts';
+import { native } from '../../native/index.ts';
+import { FakeMonitor, greeting } from './fake-qemu.ts';
 import { bareArguments, startQemu } from './unsandboxed.ts';
 
 describe('the adapter of a real QEMU', () => {
@@ -39,9 +42,15 @@ describe('the adapter of a real QEMU', () => {
   });
 
   test('a guest that runs already is refused: the barrier is behind it', async () => {
-    await using vm = await startQemu(bareArguments);
-    await vm.qemu.cont();
-    await expect(vm.qemu.waitUntilBuilt()).rejects.toThrow();
+    const [ours, theirs] = native.socketPair({ type: 'stream' });
+    using monitor = new FakeMonitor(theirs);
+    const qemu = new Qemu(ours);
+    const built = qemu.waitUntilBuilt();
+    monitor.send(greeting);
+    monitor.answer(await monitor.command());
+    monitor.answer(await monitor.command(), { status: 'running', running: true });
+    await expect(built).rejects.toThrow(/running.*without -S/);
+    qemu.close();
   });
 
   test('a QEMU that is killed rejects what waits for it', async () => {

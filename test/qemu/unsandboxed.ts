@@ -25,7 +25,10 @@ export async function startQemu(args: readonly string[]): Promise<UnsandboxedQem
   const child = spawn('qemu-system-x86_64', [...prepareArguments(args, { qmpFd: monitorNumber }).args], {
     stdio: ['ignore', 'pipe', 'pipe', monitor.fd],
   });
+  // The last copy is QEMU's then, so that we see when it ends.
+  monitor.close();
   const [, stdout, stderr] = child.stdio as unknown as [null, Readable, Readable];
+  const closed = once(child, 'close');
   let words = '';
   stderr.setEncoding('utf8').on('data', (chunk: string) => {
     words += chunk;
@@ -37,9 +40,9 @@ export async function startQemu(args: readonly string[]): Promise<UnsandboxedQem
     stderr: () => words,
     [Symbol.asyncDispose]: async () => {
       started.qemu.close();
-      if (child.exitCode !== null || child.signalCode !== null) return;
       child.kill('SIGKILL');
-      await once(child, 'exit');
+      // Its last words included.
+      await closed;
     },
   };
   try {
