@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+// From what a profile says to what its programs must do. The kernel permits one notification listener per process, and it belongs to the
+// first program. So the first stage's program notifies whatever is brokered in any stage, and whatever the first stage refuses aloud;
+// later programs let those same calls through to it, and the supervisor answers by the stage it is in. A role's program also refuses where
+// its role is stricter than its stage: an errno outranks a notification, and the supervisor does not know roles.
+
+import { RatchetError } from '../errors.ts';
+import { neverBrokered } from './dangerous.ts';
+import type { Action, Condition, FilterPolicy, ResolvedProfile, Rule, SyscallRules } from './types.ts';
+
+export interface SupervisedStage {
+  readonly name: string;
+  readonly epoch: number;
+  readonly filter: FilterPolicy;
+  readonly roles: Readonly<Record<string, FilterPolicy>>;
+}
+
+/** The policies that the programs of a profile are compiled from, stage by stage. Throws PROFILE_INVALID when they are not of one system call table. */
+export function supervise(profile: ResolvedProfile): { readonly stages: readonly SupervisedStage[] } {
+  const first = profile.stages[0];
+  if (first === undefined) return { stages: [] };
+  const policies = profile.stages.flatMap(({ filter, roles }) => [filter, ...Object.values(roles)]);
+  for (const { arch, lastKnownNr } of policies) {
+    if (arch === first.filter.arch && lastKnownNr === first.filter.lastKnownNr) continue;
+    throw new RatchetError('PROFILE_INVALID', `profile ${profile.name} has stages for different system call tables`);
+  }
+  const notified = new Notified(first.filter, policies);
+  const stages = profile.stages.map(({ name, epoch, filter, roles }) => {
+    const transform = epoch === 0 ? notifying : passing;
+    return {
+      name,
+      epoch,
+      filter: transform(filter, notified),
+      roles: Object.fromEntries(
+        Object.entries(roles).map(([role, policy]) => [role, passing(policy, notified, filter)]),
+      ),
+    };
+  });
+  return { stages };
+}
+
+/** For which arguments of which calls the first program notifies. */
+class Notified {
+  /** Whether calls that no policy names are notified, and those above the last known number. */
+  readonly byDefault: boolean;
+  readonly unknown: boolean;
+  readonly numbers: readonly number[];
+  readonly #conditions = new Map<number, Condition>();
+  readonly #names = new Map<number, string>();
+
+  constructor(first: FilterPolicy, policies: readonly FilterPolicy[]) {
+    const notifies = (pick: (policy: FilterPolicy) => Action): boolean =>
+      isRefusedAloud(pick(first)) || (policies.some((policy) => isBroker(pick(policy))) && !isRefusal(pick(first)));
+    this.byDefault = notifies(({ otherwise }) => otherwise);
+    this.unknown = notifies(({ unknown }) => unknown);
+    for (const { syscalls } of policies) for (const { nr, name } of syscalls) this.#names.set(nr, name);
+    this.numbers = [...this.#names.keys()].sort((a, b) => a - b);
+    for (const nr of this.numbers) this.#conditions.set(nr, this.#conditionFor(nr, first, policies));
+  }
+
+  nameOf(nr: number): string {
+    return this.#names.get(nr) ?? '';
+  }
+
+  when(nr: number): Condition {
+    return this.#conditions.get(nr) ?? { kind: this.byDefault ? 'always' : 'never' };
+  }
+
+  #conditionFor(nr: number, first: FilterPolicy, policies: readonly FilterPolicy[]): Condition {
+    if (neverBrokered.has(this.nameOf(nr))) return { kind: 'never' };
+    const own = entryOf(first, nr, this.nameOf(nr));
+    const refusedAloud = whenAction(own, isRefusedAloud);
+    const refusedQuietly = whenAction(own, (action) => isRefusal(action) && !isRefusedAloud(action));
+    const brokered = policies.map((policy) => whenAction(entryOf(policy, nr, this.nameOf(nr)), isBroker));
+    return allOf([anyOf([refusedAloud, ...brokered]), not(refusedQuietly)]);
+  }
+}
+
+/** The first stage: its own verdicts, and `broker` where it notifies. */
+function notifying(policy: FilterPolicy, notified: Notified): FilterPolicy {
+  return transformed(policy, notified, { kind: 'broker' });
+}
+
+/**
+ * A later stage or a role: its own verdicts where nothing is notified, and `allow` where the first program asks the supervisor. `stage` is given for
+ * a role: where the role refuses and its stage does not, the role's own verdict stays.
+ */
+function passing(policy: FilterPolicy, notified: Notified, stage?: FilterPolicy): FilterPolicy {
+  return transformed(policy, notified, { kind: 'allow' }, stage);
+}
+
+function transformed(
+  policy: FilterPolicy,
+  notified: Notified,
+  whereNotified: Action,
+  stage?: FilterPolicy,
+): FilterPolicy {
+  const stricterByDefault = (pick: (from: FilterPolicy) => Action): boolean =>
+    stage !== undefined && isRefusal(pick(policy)) && !isRefusal(pick(stage));
+  const byDefault = (isNotified: boolean, pick: (from: FilterPolicy) => Action): Action =>
+    isNotified && !stricterByDefault(pick) ? whereNotified : unnotified(pick(policy));
+  return {
+    ...policy,
+    syscalls: notified.numbers.map((nr) => {
+      const entry = entryOf(policy, nr, notified.nameOf(nr));
+      const when = stage === undefined ? notified.when(nr) : allOf([notified.when(nr), not(stricter(entry, stage))]);
+      const otherwise = unnotified(entry.otherwise);
+      if (when.kind === 'always') return { ...entry, rules: [], otherwise: whereNotified };
+      const others = entry.rules
+        .map((rule) => ({ ...rule, action: unnotified(rule.action), when: allOf([rule.when, not(when)]) }))
+        .filter((rule) => rule.when.kind !== 'never');
+      if (when.kind === 'never') return { ...entry, rules: others, otherwise };
+      return { ...entry, rules: [supervisorRule(whereNotified, when), ...others], otherwise };
+    }),
+    otherwise: byDefault(notified.byDefault, ({ otherwise }) => otherwise),
+    unknown: byDefault(notified.unknown, ({ unknown }) => unknown),
+    foreign: unnotified(policy.foreign),
+  };
+}
+
+/** Where a role's entry refuses and that of its stage does not. */
+function stricter(entry: SyscallRules, stage: FilterPolicy): Condition {
+  return allOf([whenAction(entry, isRefusal), not(whenAction(entryOf(stage, entry.nr, entry.name), isRefusal))]);
+}
+
+/** `broker` on a call that is never notified. The loader refuses such rules; policies built by hand are closed here. */
+function unnotified(action: Action): Action {
+  return isBroker(action) ? { kind: 'errno', errno: 13, quiet: true } : action;
+}
+
+function supervisorRule(action: Action, when: Condition): Rule {
+  return {
+    action,
+    when,
+    whenText: '',
+    why: 'answered by the supervisor, by the stage it is in',
+    risk: undefined,
+    source: { file: 'supervise', line: 1, column: 1 },
+  };
+}
+
+function entryOf(policy: FilterPolicy, nr: number, name: string): SyscallRules {
+  return policy.syscalls.find((entry) => entry.nr === nr) ?? { nr, name, rules: [], otherwise: policy.otherwise };
+}
+
+function whenAction({ rules, otherwise }: SyscallRules, test: (action: Action) => boolean): Condition {
+  const byRule = rules.filter(({ action }) => test(action)).map(({ when }) => when);
+  if (!test(otherwise)) return anyOf(byRule);
+  // The default's part is what no rule with another answer claims.
+  return not(anyOf(rules.filter(({ action }) => !test(action)).map(({ when }) => when)));
+}
+
+function isBroker({ kind }: Action): boolean {
+  return kind === 'broker';
+}
+
+function isRefusedAloud(action: Action): boolean {
+  return action.kind === 'errno' && !action.quiet;
+}
+
+function isRefusal({ kind }: Action): boolean {
+  return kind === 'errno' || kind === 'trap' || kind === 'kill-thread' || kind === 'kill-process';
+}
+
+function anyOf(terms: readonly Condition[]): Condition {
+  return joined('or', terms);
+}
+
+function allOf(terms: readonly Condition[]): Condition {
+  return joined('and', terms);
+}
+
+function joined(kind: 'and' | 'or', terms: readonly Condition[]): Condition {
+  const decisive = kind === 'and' ? 'never' : 'always';
+  const neutral = kind === 'and' ? 'always' : 'never';
+  if (terms.some((term) => term.kind === decisive)) return { kind: decisive };
+  const rest = terms.filter((term) => term.kind !== neutral);
+  const [only, ...others] = rest;
+  if (only === undefined) return { kind: neutral };
+  return others.length === 0 ? only : { kind, terms: rest };
+}
+
+function not(term: Condition): Condition {
+  if (term.kind === 'always') return { kind: 'never' };
+  if (term.kind === 'never') return { kind: 'always' };
+  return { kind: 'not', term };
+}
