@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A YAML or JSON text, its value, and where each part of the value stands.
 
-import { isMap, isNode, isPair, isScalar, LineCounter, type Node, parseDocument } from 'yaml';
+import { isAlias, isCollection, isMap, isNode, isPair, isScalar, LineCounter, type Node, parseDocument } from 'yaml';
 import type { ProblemList } from './problem.ts';
 import type { Source } from './types.ts';
 
@@ -30,10 +30,14 @@ export function readDocument(text: string, file: string, problems: ProblemList):
     problems.add(source(pos[0]), code === 'DUPLICATE_KEY' ? 'duplicate' : 'syntax', message);
   }
   if (document.errors.length > 0) return undefined;
-  const find = (path: Path): Node | undefined => {
-    const node = path.length === 0 ? document.contents : document.getIn(path, true);
-    return isNode(node) ? node : undefined;
-  };
+  /** Aliases lead to the text of their anchor. */
+  const resolved = (node: unknown): Node | undefined =>
+    isAlias(node) ? node.resolve(document) : isNode(node) ? node : undefined;
+  const find = (path: Path): Node | undefined =>
+    path.reduce(
+      (node: Node | undefined, step) => (isCollection(node) ? resolved(node.get(step, true)) : undefined),
+      resolved(document.contents),
+    );
   const at = (path: Path): Source => {
     for (let length = path.length; length >= 0; length--) {
       const range = find(path.slice(0, length))?.range;

@@ -13,6 +13,6 @@ export { type ParseOptions, parseProfile } from './parse-profile.ts';
 export { formatProblem, formatSource, type Problem, type ProblemCode, ProfileError, problemCodes } from './problem.ts';
 export { restrictCondition } from './restrict.ts';
 export { canBothHold, satisfiable } from './satisfiable.ts';
-export { profileJsonSchema } from './schema.ts';
+export { profileJsonSchema, profileJsonSchemas } from './schema.ts';
 export { nearestName, suggestion } from './suggest.ts';
-export { type FilterSummary, summarizeFilter } from './summarize.ts';
+export { type FilterSummary, summarizeFilter } from './summary.ts';

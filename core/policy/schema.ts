@@ -139,8 +139,16 @@ export type RawProfile = z.infer<typeof profileSchema>;
 /** Keys of `broker`, checked against the types: a new kind of request must be added to the schema. */
 export const brokerKeys = brokerRequestKinds satisfies readonly (keyof z.infer<typeof brokerSchema>)[];
 
-/** JSON Schema of a profile, for editors. */
+/** JSON Schemas for editors, by file name in profiles/. */
+export function profileJsonSchemas(): Readonly<Record<string, unknown>> {
+  const options = { target: 'draft-2020-12', reused: 'ref' } as const;
+  return {
+    'profile.schema.json': { title: 'Ratchet profile', ...z.toJSONSchema(profileSchema, options) },
+    'groups.schema.json': { title: 'Groups for ratchet profiles', ...z.toJSONSchema(includeSchema, options) },
+  };
+}
+
+/** JSON Schema of a whole profile. */
 export function profileJsonSchema(): unknown {
-  const schema = z.toJSONSchema(profileSchema, { target: 'draft-2020-12', reused: 'ref' });
-  return { title: 'Ratchet profile', ...schema };
+  return profileJsonSchemas()['profile.schema.json'];
 }

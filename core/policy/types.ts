@@ -112,7 +112,7 @@ export interface ResolvedStage {
   readonly roles: Readonly<Record<string, FilterPolicy>>;
   readonly broker: readonly BrokerRule[];
   /** True where grants added at launch do not hold (`grants: closed`). */
-  readonly closedToGrants?: boolean;
+  readonly closedToGrants?: boolean | undefined;
 }
 
 export interface ResolvedProfile {

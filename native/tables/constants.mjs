@@ -83,6 +83,24 @@ const libraryNames = /^(AF|PF|SOCK|MSG|SHUT|SCM|SPLICE_F|SFD|EPOLL|VMADDR|SO_VM|
 
 const kernelNames =
   /^((IPPROTO|IP|IPV6|SOL|SO|TCP|UDP|NETLINK|VMADDR|PROT|MAP|MADV|MCL|MLOCK|MREMAP|MS|CLONE|O|F|AT|S|FUTEX|PR|ARCH|SECCOMP|SA|SS|SI|EFD|TFD|MFD|UFFD|GRND|RLIMIT|RUSAGE|LOCK|CLOCK|TIMER|STATX|RESOLVE|MEMBARRIER_CMD|MPOL|FALLOC|RWF|CLOSE_RANGE|IORING_SETUP|PTRACE|SCHED|RSEQ|KEYCTL|RENAME|SEEK|XATTR|IN)_[A-Z0-9_]+|SIG[A-Z0-9_]+|CSIGNAL|FD_CLOEXEC|EPOLL[A-Z0-9_]+|TIOC[A-Z0-9_]+|TC[A-Z][A-Z0-9_]*|FIO[A-Z0-9_]+|SIOC[A-Z0-9_]+|W[A-Z]+|P_[A-Z]+|CDROM[A-Z_]+)$/;
+/** Constants that the headers define by `enum`, which the preprocessor does not list. */
+const enumerated = [
+  'MEMBARRIER_CMD_QUERY',
+  'MEMBARRIER_CMD_GLOBAL',
+  'MEMBARRIER_CMD_GLOBAL_EXPEDITED',
+  'MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED',
+  'MEMBARRIER_CMD_PRIVATE_EXPEDITED',
+  'MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED',
+  'MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE',
+  'MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE',
+  'MPOL_DEFAULT',
+  'MPOL_PREFERRED',
+  'MPOL_BIND',
+  'MPOL_INTERLEAVE',
+  'MPOL_LOCAL',
+  'MPOL_PREFERRED_MANY',
+];
+
 /** ioctl requests, whatever their prefix, are macros made with _IO(). */
 const ioctlBody = /^\(?\s*_IO(R|W|WR)?(_BAD)?\(/;
 const notWanted =
@@ -102,7 +120,11 @@ export function constants(arch) {
     ...Object.entries(newerConstants),
     ['NULL', 0n],
     ...valuesOf(headerOptions('x86_64'), libraryHeaders, library),
-    ...valuesOf(headerOptions(arch), [...compilerHeaders, ...presentHeaders(arch, kernelHeaders)], kernel),
+    ...valuesOf(
+      headerOptions(arch),
+      [...compilerHeaders, ...presentHeaders(arch, kernelHeaders)],
+      [...kernel, ...enumerated],
+    ),
   ];
   return new Map(values.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)));
 }

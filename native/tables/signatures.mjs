@@ -97,6 +97,10 @@ const aliases = {
   kill: { sig: 'signal' },
   tkill: { sig: 'signal' },
   membarrier: { cmd: 'command' },
+  newfstatat: { dfd: 'dirfd', flag: 'flags' },
+  unlinkat: { dfd: 'dirfd', flag: 'flags' },
+  mmap: { length: 'len' },
+  arch_prctl: { option: 'op' },
 };
 
 const wide =
