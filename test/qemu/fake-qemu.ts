@@ -18,6 +18,7 @@ export class FakeMonitor implements Disposable {
   readonly fds: OwnedFd[] = [];
   readonly #socket: OwnedFd;
   #text = '';
+  #watch: Watch | undefined;
 
   constructor(socketFd: number) {
     this.#socket = new OwnedFd(socketFd);
@@ -52,19 +53,21 @@ export class FakeMonitor implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#socket.close();
+    this.hangUp();
     for (const fd of this.fds) fd.close();
   }
 
-  /** Ends QEMU's side. */
+  /** Ends QEMU's side; a `command()` that waits never returns. */
   hangUp(): void {
+    this.#watch?.close();
     this.#socket.close();
   }
 
   #readable(): Promise<void> {
     return new Promise((resolve) => {
-      const watch: Watch = native.watchFd({ fd: this.#socket.fd, readable: true, writable: false }, () => {
-        watch.close();
+      this.#watch = native.watchFd({ fd: this.#socket.fd, readable: true, writable: false }, () => {
+        this.#watch?.close();
+        this.#watch = undefined;
         resolve();
       });
     });
