@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { lstatSync, unlinkSync } from 'node:fs';
+import { lstatSync, readFileSync, unlinkSync } from 'node:fs';
 
 /** Socket files that the broker made, and files it was told to own: removed when it ends, unless another file has taken the name. */
 export class BoundFiles {
@@ -15,13 +15,34 @@ export class BoundFiles {
     this.#made.set(path, { dev, ino });
   }
 
+  /**
+   * Removes a socket file that the broker made for this VM and whose socket is closed by now. A VMM would unlink it itself before it binds again, but
+   * may unlink nothing any more. True when it is gone.
+   */
+  removeStale(path: string): boolean {
+    if (!this.#isOurs(path) || isInUse(path)) return false;
+    remove(path);
+    return true;
+  }
+
   removeAll(): void {
-    for (const [path, { dev, ino }] of this.#made) {
-      const found = lstatSync(path, { throwIfNoEntry: false });
-      if (found?.dev === dev && found.ino === ino) remove(path);
-    }
+    for (const path of this.#made.keys()) if (this.#isOurs(path)) remove(path);
     for (const path of this.#owned) remove(path);
   }
+
+  /** Still the very file, not another one of that name. */
+  #isOurs(path: string): boolean {
+    const made = this.#made.get(path);
+    const found = lstatSync(path, { throwIfNoEntry: false });
+    return made !== undefined && found?.dev === made.dev && found.ino === made.ino;
+  }
+}
+
+/** Whether a socket is bound to the path. Asked of /proc/net/unix: a connect would be taken for a client. */
+function isInUse(path: string): boolean {
+  return readFileSync('/proc/net/unix', 'utf8')
+    .split('\n')
+    .some((line) => line.endsWith(` ${path}`));
 }
 
 function remove(path: string): void {

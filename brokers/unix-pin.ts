@@ -30,7 +30,9 @@ export function bindUnixPath(fd: number, path: string, bound: BoundFiles): numbe
   });
   if (directory === undefined) return noDirectory;
   using pinned = directory;
-  const failed = attempt(() => native.bindSocket({ fd, address: addressToSockaddr({ kind: 'unix', path }) }));
+  const bind = () => attempt(() => native.bindSocket({ fd, address: addressToSockaddr({ kind: 'unix', path }) }));
+  const taken = bind();
+  const failed = taken === errno.EADDRINUSE && bound.removeStale(path) ? bind() : taken;
   if (failed !== 0) return failed;
   const misplaced = attempt(() => pin(pinned.fd, basename(path), 0).close());
   if (misplaced !== 0) return errno.EACCES;

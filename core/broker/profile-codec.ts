@@ -100,6 +100,7 @@ const profileSchema = z.strictObject({
       z.strictObject({
         name: z.string(),
         epoch: count,
+        closedToGrants: z.boolean().exactOptional(),
         filter: filterPolicy,
         roles: z.record(z.string(), filterPolicy),
         broker: z.array(

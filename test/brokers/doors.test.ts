@@ -140,11 +140,24 @@ test.each(wishes)('%s %s is answered alike at both doors: %s', async (request, a
   });
 });
 
-test('a granted path is bound at both doors, once each', async () => {
-  expect(await explicit('bind', `unix:${inside('bound-1')}`)).toBe('ok');
+test('a path is in use while its socket is open, and free again afterwards', async () => {
+  const held = await broker.client.bind(`unix:${inside('bound-1')}`);
   expect(await transparent('bind', `unix:${inside('bound-1')}`)).toBe('EADDRINUSE');
-  expect(await transparent('bind', `unix:${inside('bound-2')}`)).toBe('ok');
-  expect(await explicit('bind', `unix:${inside('bound-2')}`)).toBe('EADDRINUSE');
+  expect(await explicit('bind', `unix:${inside('bound-1')}`)).toBe('EADDRINUSE');
+  held.close();
+  // The victim keeps what it binds.
+  expect(await transparent('bind', `unix:${inside('bound-1')}`)).toBe('ok');
+  expect(await transparent('bind', `unix:${inside('bound-1')}`)).toBe('EADDRINUSE');
+  expect(await explicit('bind', `unix:${inside('bound-1')}`)).toBe('EADDRINUSE');
+});
+
+test('a file that is not a socket of the broker is never removed for a bind', async () => {
+  writeFileSync(inside('bound-3'), 'mine');
+  expect(await explicit('bind', `unix:${inside('bound-3')}`)).toBe('EADDRINUSE');
+  expect(await transparent('bind', `unix:${inside('bound-3')}`)).toBe('EADDRINUSE');
+});
+
+test('an abstract name is bound at both doors', async () => {
   expect(await explicit('bind', 'unix-abstract:ratchet-test-bound-1')).toBe('ok');
   expect(await transparent('bind', 'unix-abstract:ratchet-test-bound-2')).toBe('ok');
 });
