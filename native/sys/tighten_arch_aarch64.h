@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Written from the kernel's arch/arm64/kernel/{signal,ptrace}.c. It has been compiled at most, and never been run.
+// Written from the kernel's arch/arm64/kernel/{signal,ptrace}.c. It has neither been compiled for such a
+// machine nor run on one yet.
 #pragma once
 
 #include <elf.h>

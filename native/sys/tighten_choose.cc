@@ -22,10 +22,11 @@ std::variant<Chosen, NotInjected> Choice::stop_one(const std::vector<pid_t>& tid
         continue;
       }
       if (stopped.ok()) {
-        if (usable(candidate->tracee)) return Chosen{&candidate->tracee, candidate->asked};
-        // Hidden or not, this thread is let go; the kernel does it if we cannot.
-        (void)hide_interruption(candidate->tracee, process_);
-        (void)candidate->tracee.detach();
+        if (usable(candidate->tracee)) {
+          chosen_ = candidate->tracee.tid();
+          return Chosen{&candidate->tracee, candidate->asked};
+        }
+        let_go(candidate->tracee);
         refusal = NotInjected{"architecture", ENOEXEC, candidate->tracee.tid(), false};
       }
       candidate = seized_.erase(candidate);
@@ -59,6 +60,18 @@ std::variant<Chosen, NotInjected> Choice::stop_one(const std::vector<pid_t>& tid
     }
     backoff.pause();
   }
+}
+
+Choice::~Choice() {
+  for (auto& [tracee, asked] : seized_)
+    if (tracee.tid() != chosen_)
+      if (auto stopped = tracee.poll_event_stop(); stopped.ok() && stopped.value()) let_go(tracee);
+}
+
+/// At an event stop. Should one of these fail, the end of the tracer thread lets it go.
+void Choice::let_go(Tracee& tracee) {
+  (void)hide_interruption(tracee, process_);
+  (void)tracee.detach();
 }
 
 /// Native code, and nothing under way that an injected call would upset.

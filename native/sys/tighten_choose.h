@@ -22,6 +22,10 @@ struct Chosen {
 class Choice {
  public:
   Choice(const Process& process, const StepObserver& observer) : process_(process), observer_(observer) {}
+  Choice(const Choice&) = delete;
+  Choice& operator=(const Choice&) = delete;
+  /// Lets those go that stopped too late to be chosen. The chosen one is its user's to let go.
+  ~Choice();
 
   /// On a refusal nothing has changed; what was seized meanwhile is let go when the tracer thread ends.
   std::variant<Chosen, NotInjected> stop_one(const std::vector<pid_t>& tids, const Deadline& deadline);
@@ -33,11 +37,13 @@ class Choice {
   };
 
   bool usable(Tracee& tracee);
+  void let_go(Tracee& tracee);
 
   const Process& process_;
   const StepObserver& observer_;
   /// A list: the chosen tracee must stay where it is.
   std::list<Candidate> seized_;
+  pid_t chosen_ = 0;
 };
 
 }  // namespace ratchet

@@ -261,6 +261,7 @@ std::optional<NotInjected> Injection::let_go() {
 std::optional<NotInjected> Injection::verify(const Deadline& deadline) {
   tell("verify");
   std::set<pid_t> verified;
+  bool any_living = false;
   for (bool found_new = true; found_new;) {
     found_new = false;
     if (!process_.alive()) return lost("process", ESRCH);
@@ -271,12 +272,16 @@ std::optional<NotInjected> Injection::verify(const Deadline& deadline) {
       found_new = true;
       verified.insert(tid);
       if (!task.ok() || task.value().dead()) continue;
-      if (task.value().seccomp_mode == 2 && task.value().filters == filters_before_ + 1) continue;
+      if (task.value().seccomp_mode == 2 && task.value().filters == filters_before_ + 1) {
+        any_living = true;
+        continue;
+      }
       // The kernel synchronises no thread that has begun to end: it runs no more of the program.
       if (process_.ending(tid)) continue;
       return NotInjected{"verify", EPROTO, tid, true};
     }
   }
+  if (!any_living) return lost("process", ESRCH);
   return {};
 }
 

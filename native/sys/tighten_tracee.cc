@@ -26,7 +26,11 @@ constexpr std::uintptr_t signal_set_size = sizeof(std::uint64_t);
 }  // namespace
 
 Outcome Tracee::seize() {
-  if (const Outcome failed = trace(PTRACE_SEIZE, tid_, 0, 0)) return failed;
+  if (Outcome failed = trace(PTRACE_SEIZE, tid_, 0, 0)) {
+    // The kernel says EPERM of a thread that has begun to end, too.
+    if (failed->error == EPERM && process_.ending(tid_)) failed->error = ESRCH;
+    return failed;
+  }
   // The tid may have passed to another process between the listing and now. If so the kernel lets that one go with our thread.
   auto task = process_.task(tid_);
   if (!task.ok()) return task.failure();

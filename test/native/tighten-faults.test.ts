@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// The worst at every step of an injection: a process ends up untouched, tightened or dead, and never half done or stopped.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { native } from '../../native/index.ts';
+import { readable } from './fds.ts';
+import { buildFaultProgram, nextTurn, Victim } from './victim.ts';
+
+/** Before any change: the end of the tracer lets the process go. */
+const harmless = ['seize', 'foresee', 'save', 'exitkill'];
+/** PTRACE_O_EXITKILL is set: the end of the tracer is the end of the process. */
+const dangerous = ['mask', 'mmap', 'write', 'seccomp', 'munmap', 'return', 'restore', 'detach'];
+/** All done but the check from outside. */
+const afterwards = ['verify'];
+const steps = [...harmless, ...dangerous, ...afterwards];
+
+let faultProgram: string;
+beforeAll(() => {
+  faultProgram = buildFaultProgram();
+});
+
+interface Run {
+  readonly said: string;
+  readonly steps: readonly string[];
+  readonly signal: NodeJS.Signals | null;
+}
+
+async function inject(victim: Victim, step: string, event: string): Promise<Run> {
+  const child = spawn(faultProgram, [String(victim.pid), step, event], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const [said, steps] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')]);
+  return { said: said.trim(), steps: steps.trim().split('\n'), signal: child.signalCode };
+}
+
+async function untraced(victim: Victim): Promise<void> {
+  while (victim.threads().some(({ tracer, state }) => tracer !== 0 || state === 't')) await nextTurn();
+}
+
+it('takes the steps that these tests know of', async () => {
+  await using victim = await Victim.start('waiting');
+  expect(await inject(victim, '*', 'none')).toEqual({ said: 'ok', steps, signal: null });
+  expect(victim.filters()).toEqual([1]);
+  expect(await victim.end()).toBe('ok');
+});
+
+describe('the launcher is killed', () => {
+  it.each(harmless)('before step %s: the process is untouched', async (step) => {
+    await using victim = await Victim.start('waiting');
+    await victim.asleep();
+    expect((await inject(victim, step, 'die')).signal).toBe('SIGKILL');
+    await untraced(victim);
+    expect(victim.filters()).toEqual([0]);
+    expect(await victim.end()).toBe('ok');
+  });
+
+  it.each(dangerous)('before step %s: the process is killed', async (step) => {
+    await using victim = await Victim.start('waiting');
+    expect((await inject(victim, step, 'die')).signal).toBe('SIGKILL');
+    expect(await victim.ended()).toBe('SIGKILL');
+  });
+
+  it.each(afterwards)('before step %s: the process is tightened', async (step) => {
+    await using victim = await Victim.start('waiting');
+    await victim.asleep();
+    expect((await inject(victim, step, 'die')).signal).toBe('SIGKILL');
+    await untraced(victim);
+    expect(victim.filters()).toEqual([1]);
+    expect(await victim.end()).toBe('ok');
+  });
+});
+
+describe('the process is killed', () => {
+  it.each(steps)('before step %s: the injection says so and ends', async (step) => {
+    await using victim = await Victim.start('waiting');
+    const run = await inject(victim, step, 'kill');
+    // The check from outside may still find all threads as they should be: a kill takes its time.
+    if (step === 'verify') expect(run.said).toMatch(/^(process ESRCH \d+ dirty|ok)$/);
+    else expect(run.said).toMatch(dangerous.includes(step) ? /^\w+ ESRCH \d+ dirty$/ : /^\w+ ESRCH \d+ (clean|dirty)$/);
+    expect(run.signal).toBeNull();
+    await readable(victim.pidfd);
+    expect(await victim.ended()).toBe('SIGKILL');
+  });
+});
+
+describe('signals to the process', () => {
+  it('before every step are all delivered, after it', async () => {
+    await using victim = await Victim.start('counting');
+    expect((await inject(victim, '*', 'signal')).said).toBe('ok');
+    expect(victim.filters()).toEqual([1]);
+    expect(await victim.end()).toBe(`SIGRTMIN ${steps.length} SIGSYS 0`);
+  });
+
+  it.each(steps)('SIGSYS from outside, before step %s: is kept', async (step) => {
+    await using victim = await Victim.start('counting');
+    expect((await inject(victim, step, 'sigsys')).said).toBe('ok');
+    expect(await victim.end()).toBe('SIGRTMIN 0 SIGSYS 1');
+  });
+
+  it.each(steps)('SIGSTOP before step %s: the injection succeeds and the process is then stopped', async (step) => {
+    await using victim = await Victim.start('counting');
+    expect((await inject(victim, step, 'stop')).said).toBe('ok');
+    while (victim.threads().some(({ state }) => state !== 'T')) await nextTurn();
+    native.sendSignal({ pidfd: victim.pidfd, signal: 18 });
+    await victim.asleep();
+    expect(await victim.end()).toBe('SIGRTMIN 0 SIGSYS 0');
+  });
+
+  it.each(steps)('SIGSTOP and SIGCONT before step %s: nothing comes of them', async (step) => {
+    await using victim = await Victim.start('counting');
+    expect((await inject(victim, step, 'continue')).said).toBe('ok');
+    await victim.asleep();
+    expect(victim.filters()).toEqual([1]);
+    expect(await victim.end()).toBe('SIGRTMIN 0 SIGSYS 0');
+  });
+});

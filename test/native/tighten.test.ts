@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { native } from '../../native/index.ts';
+import { assemble, verdict } from './assemble.ts';
+import { buildProgram } from './build-program.ts';
+import { allowAll, buildStaticVictim, nextTurn, Victim } from './victim.ts';
+
+const EPERM = 1;
+const ESRCH = 3;
+const EBUSY = 16;
+const EINVAL = 22;
+
+/** The mappings, without the heap's and the stack's own growth. */
+function mappings(pid: number): string {
+  return readFileSync(`/proc/${pid}/maps`, 'utf8');
+}
+
+function openFdsOfSelf(): string[] {
+  return readdirSync('/proc/self/fd').map((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`);
+    } catch {
+      return 'the listing itself';
+    }
+  });
+}
+
+let fdsBefore: number;
+beforeAll(() => {
+  buildProgram('victim');
+  fdsBefore = openFdsOfSelf().length;
+});
+afterEach(async () => {
+  // The pipes of a child that has ended are closed a turn later.
+  for (let turns = 0; turns < 1000 && openFdsOfSelf().length > fdsBefore; turns++) await nextTurn();
+  expect(openFdsOfSelf().length).toBeLessThanOrEqual(fdsBefore);
+});
+
+describe('injectFilter and quiesceThreads change nothing that a program can see', () => {
+  it('in threads that wait in calls: none returns EINTR or early', async () => {
+    await using victim = await Victim.start('waiting');
+    await victim.asleep();
+    const before = mappings(victim.pid);
+    for (let round = 1; round <= 20; round++) {
+      expect(victim.inject()).toMatchObject({ ok: true, tid: victim.pid });
+      await victim.asleep();
+      expect(victim.quiesce()).toEqual([]);
+      await victim.asleep();
+      expect(victim.filters()).toEqual([round]);
+    }
+    expect(mappings(victim.pid)).toBe(before);
+    expect(await victim.end()).toBe('ok');
+  });
+
+  it.each(['sleeping', 'sleeping-leader'])(
+    'in threads that sleep for a time (%s): they sleep that long',
+    async (name) => {
+      await using victim = await Victim.start(name);
+      const begin = performance.now();
+      let rounds = 0;
+      // Through the first second of 1.5.
+      while (performance.now() - begin < 1000) {
+        expect(victim.inject()).toMatchObject({ ok: true });
+        expect(victim.quiesce()).toEqual([]);
+        rounds++;
+        const next = begin + rounds * 50;
+        while (performance.now() < next) await nextTurn();
+      }
+      expect(victim.filters()).toEqual([rounds]);
+      expect(await victim.end()).toBe('ok');
+    },
+  );
+
+  it.each(['spinning', 'signalled', 'churning'])('in a program that is %s', async (name) => {
+    await using victim = await Victim.start(name);
+    for (let round = 1; round <= 100; round++) {
+      expect(victim.inject()).toMatchObject({ ok: true });
+      expect(victim.quiesce()).toEqual([]);
+      expect(victim.filters()).toEqual([round]);
+      await nextTurn();
+    }
+    expect(await victim.end()).toBe('ok');
+  });
+
+  it.each([
+    ['that computes in registers and makes no call', 'spinning-leader'],
+    ['inside a restartable sequence, which is aborted as after any preemption', 'restartable'],
+  ])('in a leader %s', async (_, name) => {
+    await using victim = await Victim.start(name);
+    for (let round = 1; round <= 100; round++) {
+      expect(victim.inject()).toMatchObject({ ok: true, tid: victim.pid });
+      expect(victim.quiesce()).toEqual([]);
+    }
+    expect(victim.filters()).toEqual([100]);
+    native.sendSignal({ pidfd: victim.pidfd, signal: 10 });
+    expect(await victim.judgement()).toBe('ok');
+  });
+
+  it('in a static program', async () => {
+    await using victim = await Victim.start('waiting', buildStaticVictim());
+    expect(victim.inject()).toMatchObject({ ok: true });
+    expect(victim.quiesce()).toEqual([]);
+    expect(victim.filters()).toEqual([1]);
+    expect(await victim.end()).toBe('ok');
+  });
+
+  it('in a program without a vDSO', async () => {
+    await using victim = await Victim.start('without-vdso');
+    expect(victim.inject()).toMatchObject({ ok: true });
+    expect(victim.filters()).toEqual([1]);
+    expect(await victim.end()).toBe('ok');
+  });
+
+  it('in a process whose leader has ended', async () => {
+    await using victim = await Victim.start('leader-gone');
+    const injected = victim.inject();
+    expect(injected).toMatchObject({ ok: true });
+    expect(injected.tid).not.toBe(victim.pid);
+    expect(victim.quiesce()).toEqual([]);
+    expect(victim.filters()).toEqual([1]);
+    expect(await victim.end()).toBe('ok');
+  });
+
+  it('in a stopped process, which stays stopped until it is continued', async () => {
+    await using victim = await Victim.start('waiting');
+    native.sendSignal({ pidfd: victim.pidfd, signal: 19 });
+    const allStopped = async () => {
+      while (victim.threads().some(({ state }) => state !== 'T')) await nextTurn();
+    };
+    await allStopped();
+    expect(victim.inject()).toMatchObject({ ok: true });
+    await allStopped();
+    expect(victim.quiesce()).toEqual([]);
+    await allStopped();
+    native.sendSignal({ pidfd: victim.pidfd, signal: 18 });
+    await victim.asleep();
+    expect(victim.filters()).toEqual([1]);
+    expect(await victim.end()).toBe('ok');
+  });
+});
+
+describe('a thread that waits for a seccomp supervisor', () => {
+  it('is passed over, reported and not interrupted', async () => {
+    await using victim = await Victim.start('supervised');
+    const injected = victim.inject();
+    expect(injected).toMatchObject({ ok: true });
+    expect(injected.tid).not.toBe(victim.pid);
+    expect(victim.quiesce()).toEqual([victim.pid]);
+    expect(victim.filters()).toEqual([2]);
+    expect(await victim.end()).toBe('ok');
+  });
+
+  it('and is alone: the injection is refused at its deadline, with nothing changed', async () => {
+    await using victim = await Victim.start('supervised-alone');
+    const { pid, pidfd } = victim;
+    expect(native.injectFilter({ pid, pidfd, program: allowAll, deadlineMs: 50 })).toEqual({
+      ok: false,
+      step: 'stop',
+      errno: 110,
+      tid: pid,
+      dirty: false,
+    });
+    expect(victim.filters()).toEqual([1]);
+    expect(await victim.end()).toBe('ok');
+  });
+});
+
+describe('injectFilter refuses, with nothing changed,', () => {
+  it.each([
+    ['that is traced already', 'traced', 'traced', EBUSY],
+    ['that has ended', 'zombie', 'process', ESRCH],
+    ['whose filter answers seccomp with an errno', 'refusing-errno', 'seccomp', EPERM],
+    ['whose filter would kill it for calling seccomp', 'refusing-kill', 'seccomp', EPERM],
+    ['whose filter traps seccomp', 'refusing-trap', 'seccomp', EPERM],
+    ['whose filter refuses mmap', 'refusing-mmap', 'mmap', EPERM],
+  ])('a process %s', async (_, name, step, errno) => {
+    await using victim = await Victim.start(name);
+    const before = victim.threads().map(({ filters }) => filters);
+    expect(victim.inject()).toEqual({ ok: false, step, errno, tid: victim.pid, dirty: false });
+    expect(victim.threads().map(({ filters }) => filters)).toEqual(before);
+    expect(await victim.end()).toBe('ok');
+  });
+
+  it('a process with a thread that has a filter of its own, and names the thread', async () => {
+    await using victim = await Victim.start('divergent');
+    expect(victim.inject()).toEqual({ ok: false, step: 'tsync', errno: ESRCH, tid: victim.pid, dirty: false });
+    expect(await victim.end()).toBe('ok');
+  });
+
+  it('also when the number of filters is the same everywhere and only the kernel can tell', async () => {
+    await using victim = await Victim.start('divergent-same-count');
+    await victim.asleep();
+    expect(victim.inject()).toEqual({ ok: false, step: 'tsync', errno: ESRCH, tid: victim.pid, dirty: false });
+    expect(await victim.end()).toBe('ok');
+  });
+
+  it('a filter under which the scratch memory could not be given back', async () => {
+    await using victim = await Victim.start('waiting');
+    const program = assemble([{ nr: 11, verdict: verdict.errno(EPERM) }]);
+    expect(victim.inject(program)).toMatchObject({ ok: false, step: 'program', errno: EINVAL, dirty: false });
+    expect(victim.filters()).toEqual([0]);
+    expect(await victim.end()).toBe('ok');
+  });
+
+  it('bytes that the kernel does not take for a filter', async () => {
+    await using victim = await Victim.start('waiting');
+    expect(victim.inject(Buffer.alloc(7))).toMatchObject({ ok: false, step: 'program', errno: EINVAL, dirty: false });
+    expect(victim.inject(Buffer.alloc(0))).toMatchObject({ ok: false, step: 'program', errno: EINVAL, dirty: false });
+    // Allows on our simulator, but ends without a return on another path: the kernel's checker refuses it.
+    const unending = Buffer.concat([allowAll, Buffer.from('2000000000000000', 'hex')]);
+    expect(victim.inject(unending)).toMatchObject({ ok: false, step: 'seccomp', errno: EINVAL, dirty: false });
+    expect(victim.filters()).toEqual([0]);
+    expect(await victim.end()).toBe('ok');
+  });
+
+  it('a pid that its pidfd does not pin', async () => {
+    await using victim = await Victim.start('waiting');
+    await using other = await Victim.start('waiting');
+    const refusal = { ok: false, step: 'process', errno: ESRCH, tid: other.pid, dirty: false };
+    const options = { pidfd: victim.pidfd, program: allowAll, deadlineMs: 1000 };
+    expect(native.injectFilter({ pid: other.pid, ...options })).toEqual(refusal);
+    expect(() => native.quiesceThreads({ pid: other.pid, pidfd: victim.pidfd, deadlineMs: 1000 })).toThrow(/ESRCH/);
+    expect(other.filters()).toEqual([0]);
+  });
+});
+
+describe('readFilters', () => {
+  it('gives the programs of a thread, oldest first, the longest included', async () => {
+    await using victim = await Victim.start('filtered');
+    const second = assemble([{ nr: 163, verdict: verdict.errno(2) }]);
+    const noOperation = Buffer.from('0000000000000000', 'hex');
+    const longest = Buffer.concat([...Array.from({ length: 4095 }, () => noOperation), allowAll]);
+    expect(victim.inject(second)).toMatchObject({ ok: true });
+    expect(victim.inject(longest)).toMatchObject({ ok: true });
+    for (const { tid } of victim.threads()) {
+      const programs = native.readFilters({ tid, deadlineMs: 10_000 });
+      expect(programs.map((program) => program.length)).toEqual([32, 32, 32768]);
+      expect(programs[1]?.equals(second)).toBe(true);
+      expect(programs[2]?.equals(longest)).toBe(true);
+    }
+    expect(await victim.end()).toBe('ok');
+  });
+
+  it('gives none for a thread without a filter, and does not disturb its call', async () => {
+    await using victim = await Victim.start('waiting');
+    await victim.asleep();
+    for (const { tid } of victim.threads()) expect(native.readFilters({ tid, deadlineMs: 10_000 })).toEqual([]);
+    expect(await victim.end()).toBe('ok');
+  });
+
+  it('throws ESRCH for nobody', () => {
+    expect(() => native.readFilters({ tid: 2 ** 22 + 1, deadlineMs: 1000 })).toThrow(/ESRCH/);
+  });
+});
+
+it('holds over 500 tightenings of a program that makes threads all the time', async () => {
+  await using victim = await Victim.start('churning');
+  const stopped: number[] = [];
+  for (let round = 0; round < 500; round++) {
+    const injected = victim.inject();
+    if (!injected.ok) throw new Error(`round ${round}: ${JSON.stringify(injected)}`);
+    stopped.push(injected.stoppedMicroseconds);
+  }
+  expect(victim.filters()).toEqual([500]);
+  stopped.sort((one, other) => one - other);
+  console.log(`one thread stopped for ${stopped[250]} us (median), ${stopped[495]} us (p99)`);
+  expect(await victim.end()).toBe('ok');
+});

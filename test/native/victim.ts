@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// Starts a program of programs/victim.c and talks to it.
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { native } from '../../native/index.ts';
+import { packagePath } from '../../native/package-path.ts';
+import { buildProgram } from './build-program.ts';
+
+/** A filter that allows everything. */
+export const allowAll = Buffer.from('060000000000ff7f', 'hex');
+
+export interface ThreadFacts {
+  readonly tid: number;
+  readonly state: string;
+  readonly tracer: number;
+  readonly mode: number;
+  readonly filters: number;
+}
+
+export class Victim {
+  readonly child: ChildProcess;
+  /** The process or thread that the victim said it is about. */
+  readonly pid: number;
+  readonly pidfd: number;
+  readonly #lines: AsyncIterator<string>;
+
+  private constructor(child: ChildProcess, pid: number, lines: AsyncIterator<string>) {
+    this.child = child;
+    this.pid = pid;
+    this.#lines = lines;
+    this.pidfd = native.openPidfd({ pid: this.#isLeader() ? pid : (child.pid as number), thread: false });
+  }
+
+  static async start(name: string, program = buildProgram('victim')): Promise<Victim> {
+    const child = spawn(program, [name], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]();
+    const first = await lines.next();
+    const ready = /^ready (\d+)$/.exec(String(first.value));
+    if (ready === null) throw new Error(`victim ${name} began with: ${first.value}`);
+    return new Victim(child, Number(ready[1]), lines);
+  }
+
+  inject(program: Buffer = allowAll): ReturnType<typeof native.injectFilter> {
+    const pid = this.#isLeader() ? this.pid : (this.child.pid as number);
+    return native.injectFilter({ pid, pidfd: this.pidfd, program, deadlineMs: 10_000 });
+  }
+
+  quiesce(deadlineMs = 10_000): readonly number[] {
+    return native.quiesceThreads({ pid: this.pid, pidfd: this.pidfd, deadlineMs }).waitingForBroker;
+  }
+
+  /** Every thread that runs program code. */
+  threads(): ThreadFacts[] {
+    return readdirSync(`/proc/${this.pid}/task`)
+      .map(Number)
+      .map((tid) => threadFacts(this.pid, tid))
+      .filter((facts) => facts !== undefined)
+      .filter(({ state }) => state !== 'Z' && state !== 'X');
+  }
+
+  filters(): number[] {
+    return [...new Set(this.threads().map(({ filters }) => filters))];
+  }
+
+  /** All threads wait in a system call. */
+  async asleep(): Promise<void> {
+    while (this.threads().some(({ state }) => state !== 'S')) await nextTurn();
+  }
+
+  /** Tells the victim to end, and gives its judgement: "ok" or what was wrong. */
+  async end(): Promise<string> {
+    this.child.stdin?.write('q');
+    return this.judgement();
+  }
+
+  /** What it says at its end. */
+  async judgement(): Promise<string> {
+    const line = await this.#lines.next();
+    return line.done === true ? `ended without a word, signal ${this.child.signalCode}` : line.value;
+  }
+
+  /** How it ended by itself. */
+  async ended(): Promise<NodeJS.Signals | number | null> {
+    if (this.child.exitCode === null && this.child.signalCode === null) await once(this.child, 'exit');
+    return this.child.signalCode ?? this.child.exitCode;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    native.closeFd({ fd: this.pidfd });
+    this.child.kill('SIGKILL');
+    await this.ended();
+  }
+
+  #isLeader(): boolean {
+    return readFileSync(`/proc/${this.pid}/status`, 'utf8').includes(`\nTgid:\t${this.pid}\n`);
+  }
+}
+
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+function threadFacts(pid: number, tid: number): ThreadFacts | undefined {
+  let status: string;
+  try {
+    status = readFileSync(`/proc/${pid}/task/${tid}/status`, 'utf8');
+  } catch {
+    // It ended.
+    return undefined;
+  }
+  const field = (name: string) => new RegExp(`^${name}:\\s+(\\S+)`, 'm').exec(status)?.[1] ?? '';
+  return {
+    tid,
+    state: field('State'),
+    tracer: Number(field('TracerPid')),
+    mode: Number(field('Seccomp')),
+    filters: Number(field('Seccomp_filters')),
+  };
+}
+
+/** The victims as a static program. */
+export function buildStaticVictim(): string {
+  const program = packagePath('build/test/victim-static');
+  mkdirSync(packagePath('build/test'), { recursive: true });
+  const source = packagePath('test/native/programs/victim.c');
+  execFileSync('cc', ['-O2', '-static', '-D_GNU_SOURCE', '-pthread', '-o', program, source], { stdio: 'inherit' });
+  return program;
+}
+
+/** `programs/tighten-fault.cc` with the engine that it tests. */
+export function buildFaultProgram(): string {
+  const program = packagePath('build/test/tighten-fault');
+  mkdirSync(packagePath('build/test'), { recursive: true });
+  const engine = readdirSync(packagePath('native/sys'))
+    .filter((file) => /^(tighten.*|processes)\.cc$/.test(file))
+    .map((file) => packagePath(`native/sys/${file}`));
+  const flags = [
+    '-std=c++20',
+    '-O1',
+    '-g',
+    '-fsanitize=undefined',
+    '-fno-sanitize-recover',
+    '-D_GNU_SOURCE',
+    '-pthread',
+  ];
+  const sources = [packagePath('test/native/programs/tighten-fault.cc'), ...engine];
+  execFileSync('g++', [...flags, `-I${packagePath('native')}`, '-o', program, ...sources], { stdio: 'inherit' });
+  return program;
+}
