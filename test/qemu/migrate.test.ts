@@ -20,18 +20,20 @@ describe('migration of a running guest', () => {
   const fds = directFdSource();
   let args: readonly string[];
   let here: UnsandboxedQemu;
+  /** All that were started, so that a test that fails half-way leaves none behind. */
+  const started: UnsandboxedQemu[] = [];
   /** What the guest has printed in the QEMUs that it has left. */
   let textBefore = '';
 
   beforeAll(async () => {
     args = guestArguments(await buildGuest({ cacheFolder: '.cache' }));
-    here = await startQemu(args);
+    here = await start(args);
     await here.qemu.cont();
     await here.console.waitForLine(/ratchet-guest: tick 3$/, guestMs);
   });
 
   afterAll(async () => {
-    await here[Symbol.asyncDispose]();
+    for (const vm of started) await vm[Symbol.asyncDispose]();
     rmSync(folder, { recursive: true });
   });
 
@@ -39,8 +41,14 @@ describe('migration of a running guest', () => {
     expect(await here.qemu.status()).toEqual(expect.objectContaining({ status: 'running' }));
   });
 
+  async function start(words: readonly string[]): Promise<UnsandboxedQemu> {
+    const vm = await startQemu(words);
+    started.push(vm);
+    return vm;
+  }
+
   async function startReceiver(): Promise<UnsandboxedQemu> {
-    return await startQemu([...args, '-incoming', 'defer']);
+    return await start([...args, '-incoming', 'defer']);
   }
 
   async function moveGuest(
@@ -164,7 +172,7 @@ describe('migration of a running guest', () => {
     { what: 'other memory, found out at once', change: ['-m', '200'], complaint: 'Size mismatch' },
     { what: 'another device, found out last', change: ['-no-hpet'], complaint: 'hpet' },
   ])('a receiver with $what ends, and the guest goes on here', async ({ change, complaint }) => {
-    await using there = await startQemu([...args, '-incoming', 'defer', ...change]);
+    await using there = await start([...args, '-incoming', 'defer', ...change]);
     const address = `unix:${join(folder, `${complaint.slice(0, 4)}.sock`)}`;
     const incoming = await there.qemu.acceptMigration(address, { fds });
     await expect(here.qemu.migrate(address, { fds })).rejects.toMatchObject({ code: 'MIGRATION_FAILED' });
@@ -200,7 +208,7 @@ describe('migration of a running guest', () => {
 
   test('a receiver that was started with an address of its own runs the guest when it has arrived', async () => {
     const address = `tcp:127.0.0.1:${await freePort()}`;
-    const there = await startQemu([...args, '-incoming', address]);
+    const there = await start([...args, '-incoming', address]);
     const arrived = there.qemu.contWhenArrived();
     await here.qemu.migrate(address, { fds });
     await arrived;
