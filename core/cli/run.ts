@@ -7,7 +7,8 @@ import { RatchetError } from '../errors.ts';
 import { shellStatus } from '../launch/exit-status.ts';
 import { launch } from '../launch/launch.ts';
 import type { Sandbox } from '../launch/sandbox.ts';
-import { type Grant, parseGrant } from '../policy/index.ts';
+import type { Grant } from '../policy/index.ts';
+import { parseGrant } from './grant.ts';
 import { complain } from './output.ts';
 
 interface RunOptions {
@@ -30,7 +31,12 @@ export function addRun(program: Command): void {
     .argument('<vmm...>', 'the VMM and its arguments, as you would type them')
     .option('--profile <name|file>', 'the profile (default: the shipped one for this VMM)')
     .option('--feature <name>', 'switch on an optional feature of the profile (repeatable)', collect, [])
-    .option('--allow <grant>', 'let the broker do more: connect=ADDR, bind=ADDR, open=PATH[:ro], tap=NAME (repeatable)', collect, [])
+    .option(
+      '--allow <grant>',
+      'let the broker do more: connect=ADDR, bind=ADDR, open=PATH[:ro], tap=NAME (repeatable)',
+      collect,
+      [],
+    )
     .option('--control <path>', 'serve `ratchet ctl PATH` on this unix socket')
     .option('--report <file>', 'write what is enforced, as JSON, at each stage change')
     .option('--until <stage>', 'stop at this stage (`start`: machine built, paused, not tightened)')

@@ -6,12 +6,16 @@ import { type ErrorCode, errorTable, RatchetError } from '../errors.ts';
 /** One request to a running sandbox. @throws RatchetError with the code that the sandbox gave, CONTROL_FAILED when it cannot be reached. */
 export async function controlRequest(path: string, command: string, argumentsObject: object = {}): Promise<unknown> {
   for await (const line of exchange(path, { command, arguments: argumentsObject })) {
-    const reply = JSON.parse(line) as { ok: true; result: unknown } | { ok: false; error: { code: string; message: string } };
+    const reply = JSON.parse(line) as
+      | { ok: true; result: unknown }
+      | { ok: false; error: { code: string; message: string } };
     if (reply.ok) return reply.result;
     const code: ErrorCode = reply.error.code in errorTable ? (reply.error.code as ErrorCode) : 'CONTROL_FAILED';
     throw new RatchetError(code, reply.error.message);
   }
-  throw new RatchetError('CONTROL_FAILED', `${path} closed the connection without an answer`, { next: 'the VM may have ended' });
+  throw new RatchetError('CONTROL_FAILED', `${path} closed the connection without an answer`, {
+    next: 'the VM may have ended',
+  });
 }
 
 /** Events of a running sandbox, one JSON text each, until it ends. */

@@ -40,7 +40,10 @@ function listen(server: Server, path: string): Promise<void> {
       reject(
         new RatchetError('CONTROL_FAILED', `the control socket ${path} could not be bound`, {
           errno: cause.code ?? 'EIO',
-          next: cause.code === 'EADDRINUSE' ? 'another VM uses it, or remove the file that one left' : 'choose another path with --control',
+          next:
+            cause.code === 'EADDRINUSE'
+              ? 'another VM uses it, or remove the file that one left'
+              : 'choose another path with --control',
           cause,
         }),
       ),
@@ -95,7 +98,8 @@ function parseRequest(line: string): Request | undefined {
 /** `{ok: true, result}` or `{ok: false, error: {code, message}}`. */
 async function answer(sandbox: Sandbox, request: Request | undefined): Promise<unknown> {
   try {
-    if (request === undefined) throw new RatchetError('ARGUMENT_INVALID', 'a request is one line of JSON: {"command", "arguments"}');
+    if (request === undefined)
+      throw new RatchetError('ARGUMENT_INVALID', 'a request is one line of JSON: {"command", "arguments"}');
     const command = controlCommands.get(request.command);
     if (command === undefined)
       throw new RatchetError('ARGUMENT_INVALID', `there is no control command ${request.command}`, {

@@ -14,23 +14,19 @@ export interface BrokerProcess {
   readonly pid: number;
 }
 
+export interface BrokerOptions {
+  readonly profile: ResolvedProfile;
+  readonly logFd: number | 'ignore' | 'inherit';
+  readonly ownedPaths: readonly string[];
+}
+
 /**
  * Starts the broker of one VM and waits for its hello. The broker's log, one JSON line a decision, goes to `logFd`.
  * It ends when our end of the channel closes, however that happens, and removes the socket files that it bound and `ownedPaths`.
  */
-export async function startBroker(options: {
-  readonly profile: ResolvedProfile;
-  readonly logFd: number | 'ignore' | 'inherit';
-  readonly ownedPaths: readonly string[];
-}): Promise<BrokerProcess> {
+export async function startBroker(options: BrokerOptions): Promise<BrokerProcess> {
   const [ours, theirs] = native.socketPair({ type: 'seqpacket' });
-  using brokerEnd = new OwnedFd(theirs);
-  using profile = new OwnedFd(native.memfd({ name: 'ratchet-profile', data: encodeProfile(options.profile), seal: true }));
-  const child = spawn(
-    process.execPath,
-    [...brokerNodeFlags, packagePath('dist/brokers/main.js'), ...options.ownedPaths.flatMap((path) => ['--owns', path])],
-    { stdio: ['ignore', 'ignore', options.logFd, brokerEnd.fd, profile.fd], env: {} },
-  );
+  const child = spawnBroker(theirs, options);
   const failedToStart = new Promise<never>((_, reject) => child.once('error', reject));
   const client = new BrokerClient(ours);
   try {
@@ -45,4 +41,21 @@ export async function startBroker(options: {
   failedToStart.catch(() => undefined);
   if (child.pid === undefined) throw new RatchetError('BROKER_DIED', 'the broker has no process id');
   return { client, child, pid: child.pid };
+}
+
+/** Our copy of the broker's end is closed before anyone waits on ours: a broker that dies must be seen to. */
+function spawnBroker(theirs: number, options: BrokerOptions): ChildProcess {
+  using brokerEnd = new OwnedFd(theirs);
+  using profile = new OwnedFd(
+    native.memfd({ name: 'ratchet-profile', data: encodeProfile(options.profile), seal: true }),
+  );
+  return spawn(
+    process.execPath,
+    [
+      ...brokerNodeFlags,
+      packagePath('dist/brokers/main.js'),
+      ...options.ownedPaths.flatMap((path) => ['--owns', path]),
+    ],
+    { stdio: ['ignore', 'ignore', options.logFd, brokerEnd.fd, profile.fd], env: {} },
+  );
 }

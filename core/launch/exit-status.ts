@@ -10,7 +10,8 @@ export interface ExitStatus {
 
 export function exitOf(child: ChildProcess): Promise<ExitStatus> {
   return new Promise((resolve) => {
-    if (child.exitCode !== null || child.signalCode !== null) resolve({ code: child.exitCode, signal: child.signalCode });
+    if (child.exitCode !== null || child.signalCode !== null)
+      resolve({ code: child.exitCode, signal: child.signalCode });
     child.once('exit', (code, signal) => resolve({ code, signal }));
   });
 }
@@ -23,7 +24,8 @@ export function shellStatus({ code, signal }: ExitStatus): number {
 
 /** In words. A SIGSYS death is a seccomp kill, which shells only show as 159. */
 export function describeExit(status: ExitStatus): string {
-  if (status.signal === 'SIGSYS') return 'was killed by its seccomp filter (SIGSYS): a call that the profile answers with kill-process';
+  if (status.signal === 'SIGSYS')
+    return 'was killed by its seccomp filter (SIGSYS): a call that the profile answers with kill-process';
   if (status.signal !== null) return `was ended by ${status.signal}`;
   return `exited with status ${status.code}`;
 }

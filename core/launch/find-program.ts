@@ -13,7 +13,9 @@ export function findProgram(name: string, searchPath = process.env['PATH'] ?? ''
   }
   throw new RatchetError('VMM_NOT_FOUND', `there is no executable ${name}${name.includes('/') ? '' : ' in PATH'}`, {
     errno: 'ENOENT',
-    next: name.includes('qemu') ? 'install it, on Debian: apt-get install qemu-system-x86' : 'check the name or install it',
+    next: name.includes('qemu')
+      ? 'install it, on Debian: apt-get install qemu-system-x86'
+      : 'check the name or install it',
   });
 }
 

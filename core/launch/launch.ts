@@ -6,9 +6,8 @@ import { withDeadline } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
 import { OwnedFd } from '../owned-fd.ts';
 import { withGrants } from '../policy/index.ts';
-import { loadProfile } from '../profile-files.ts';
+import { hostArch, loadProfile } from '../profile-files.ts';
 import { prepareArguments } from '../qemu/arguments.ts';
-import { Qemu } from '../qemu/qemu.ts';
 import { ownFilterCount } from '../stages/tasks.ts';
 import { startBroker } from './broker-process.ts';
 import { describeExit, exitOf } from './exit-status.ts';
@@ -16,7 +15,7 @@ import { findProgram } from './find-program.ts';
 import type { LaunchOptions } from './options.ts';
 import { OutputTail } from './output-tail.ts';
 import { Sandbox } from './sandbox.ts';
-import { machineArch } from './machine-arch.ts';
+
 import { startStaged } from './stager.ts';
 
 const defaultDeadlineMs = 30_000;
@@ -29,7 +28,10 @@ export async function launch(options: LaunchOptions): Promise<Sandbox> {
   const deadlineMs = options.deadlineMs ?? defaultDeadlineMs;
   const [vmmName, ...vmmArguments] = options.command;
   const path = findProgram(vmmName);
-  const loaded = loadProfile(options.profile ?? defaultProfile(path), { arch: machineArch(), features: options.features ?? [] });
+  const loaded = loadProfile(options.profile ?? defaultProfile(path), {
+    arch: hostArch(),
+    features: options.features ?? [],
+  });
   const profile = withGrants(loaded, options.allow ?? []);
   const compiled = compileProfile(profile);
   const first = compiled.stages[0];
@@ -66,7 +68,7 @@ export async function launch(options: LaunchOptions): Promise<Sandbox> {
       path,
       broker,
       process: staged,
-      vmm: new Qemu(qmpOursOwned.release()),
+      monitorFd: qmpOursOwned.release(),
       inheritedFilters: ownFilterCount(),
       deadlineMs,
     });
@@ -79,7 +81,8 @@ export async function launch(options: LaunchOptions): Promise<Sandbox> {
     await withDeadline(Promise.race([built, died]), deadlineMs, () => notBuilt(path, deadlineMs));
     const until = options.until ?? compiled.stages[1]?.name ?? first.name;
     for (const stage of stagesUpTo(sandbox.stages, until)) await sandbox.enter(stage);
-    if (until !== first.name && !prepared.userPaused && !prepared.incoming) await sandbox.vmm.cont();
+    // `-incoming defer` runs its guest when `acceptMigration()` says so.
+    if (until !== first.name && !prepared.userPaused && prepared.incoming !== 'defer') await sandbox.vmm.cont();
     return sandbox;
   } catch (error) {
     if (sandbox === undefined) {
@@ -96,7 +99,9 @@ export async function launch(options: LaunchOptions): Promise<Sandbox> {
 function defaultProfile(path: string): string {
   const name = basename(path);
   if (name.startsWith('qemu-system-') || name === 'qemu-kvm') return 'qemu';
-  throw new RatchetError('PROFILE_NOT_FOUND', `there is no shipped profile for ${name}`, { next: 'name one with --profile' });
+  throw new RatchetError('PROFILE_NOT_FOUND', `there is no shipped profile for ${name}`, {
+    next: 'name one with --profile',
+  });
 }
 
 function firstFree(inherit: ReadonlyMap<number, number>): number {
@@ -108,7 +113,9 @@ function firstFree(inherit: ReadonlyMap<number, number>): number {
 function stagesUpTo(stages: readonly string[], until: string): readonly string[] {
   const index = stages.indexOf(until);
   if (index < 0)
-    throw new RatchetError('STAGE_UNKNOWN', `the profile has no stage ${until}`, { next: `it has ${stages.join(', ')}` });
+    throw new RatchetError('STAGE_UNKNOWN', `the profile has no stage ${until}`, {
+      next: `it has ${stages.join(', ')}`,
+    });
   return stages.slice(1, index + 1);
 }
 

@@ -47,8 +47,16 @@ export function makeReport(found: {
         : { name: 'no-new-privs', state: 'absent', reason: 'not established, see seccomp' },
       readBack(verification),
       found.waitKillable
-        ? { name: 'wait-killable', state: 'enforced', reason: 'a call under way in the broker is only interrupted by a kill' }
-        : { name: 'wait-killable', state: 'absent', reason: 'the kernel has no SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (5.19)' },
+        ? {
+            name: 'wait-killable',
+            state: 'enforced',
+            reason: 'a call under way in the broker is only interrupted by a kill',
+          }
+        : {
+            name: 'wait-killable',
+            state: 'absent',
+            reason: 'the kernel has no SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (5.19)',
+          },
     ],
     threads: threads.map(({ tid, name, mode, filters, programs }) => ({
       tid,
@@ -64,6 +72,7 @@ export function makeReport(found: {
 function readBack(verification: Verification | undefined): Mechanism {
   const name = 'program-read-back';
   if (verification === undefined) return { name, state: 'absent', reason: 'not established, see seccomp' };
-  if (verification.readBackMissing !== undefined) return { name, state: 'absent', reason: verification.readBackMissing };
+  if (verification.readBackMissing !== undefined)
+    return { name, state: 'absent', reason: verification.readBackMissing };
   return { name, state: 'enforced', reason: 'every installed program is byte for byte the compiled one' };
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { basename } from 'node:path';
-import { native, type NativeError } from '../../native/index.ts';
+import type { Readable } from 'node:stream';
+import { type NativeError, native } from '../../native/index.ts';
 import type { CompiledProfile } from '../compiler/index.ts';
 import { RatchetError } from '../errors.ts';
 import type { OwnedFd } from '../owned-fd.ts';
 import type { ResolvedProfile } from '../policy/types.ts';
-import type { Qemu } from '../qemu/qemu.ts';
+import type { FdSource } from '../qemu/fd-source.ts';
+import { Qemu } from '../qemu/qemu.ts';
 import { readTasks } from '../stages/tasks.ts';
 import { tighten } from '../stages/tighten.ts';
 import { type InstalledProgram, verifyThreads } from '../stages/verify.ts';
@@ -21,7 +23,8 @@ export interface SandboxParts {
   readonly path: string;
   readonly broker: BrokerProcess;
   readonly process: StagedProcess;
-  readonly vmm: Qemu;
+  /** Our end of the VMM's monitor. */
+  readonly monitorFd: number;
   readonly inheritedFilters: number;
   readonly deadlineMs: number;
 }
@@ -31,13 +34,18 @@ export interface SandboxStatus {
   readonly vmm: string;
   readonly stage: string;
   readonly stages: readonly string[];
-  readonly threads: readonly { readonly tid: number; readonly name: string; readonly role: string; readonly filters: number }[];
+  readonly threads: readonly {
+    readonly tid: number;
+    readonly name: string;
+    readonly role: string;
+    readonly filters: number;
+  }[];
   readonly broker: { readonly pid: number; readonly alive: boolean; readonly allowed: number; readonly denied: number };
   readonly grants: readonly unknown[];
 }
 
 /** A running VMM, its broker and the stage they are in. Made by `launch()`; `await using` closes it. */
-export class Sandbox implements AsyncDisposable {
+export class Sandbox implements FdSource, AsyncDisposable {
   readonly pid: number;
   /** The VMM's adapter: its monitor, hotplug and migration. */
   readonly vmm: Qemu;
@@ -53,12 +61,24 @@ export class Sandbox implements AsyncDisposable {
   constructor(parts: SandboxParts) {
     this.#parts = parts;
     this.pid = parts.process.pid;
-    this.vmm = parts.vmm;
+    this.vmm = new Qemu(parts.monitorFd);
     const first = parts.compiled.stages[0];
     if (first !== undefined) this.#chain.push({ stage: first.name, program: first.program });
     this.exited = exitOf(parts.process.child);
     void this.#followBroker();
     void this.exited.then((status) => this.#onExit(status));
+  }
+
+  /** The VMM's stdout, when it was asked for as a pipe. */
+  get stdout(): Readable {
+    const { stdout } = this.#parts.process.child;
+    if (stdout === null) throw new RatchetError('ARGUMENT_INVALID', "the VMM's stdout was not launched as a pipe");
+    return stdout;
+  }
+
+  /** Filters that every process here has from outside (a container's); the stages' come on top. */
+  get inheritedFilters(): number {
+    return this.#parts.inheritedFilters;
   }
 
   get stages(): readonly string[] {
@@ -86,7 +106,9 @@ export class Sandbox implements AsyncDisposable {
   async #enterNow(stage: string): Promise<EnforcementReport> {
     const target = this.stages.indexOf(stage);
     if (target < 0)
-      throw new RatchetError('STAGE_UNKNOWN', `the profile has no stage ${stage}`, { next: `it has ${this.stages.join(', ')}` });
+      throw new RatchetError('STAGE_UNKNOWN', `the profile has no stage ${stage}`, {
+        next: `it has ${this.stages.join(', ')}`,
+      });
     if (target <= this.#epoch)
       throw new RatchetError('STAGE_BACKWARDS', `the VMM is in stage ${this.stage} and cannot go to ${stage}`, {
         next: 'stages only tighten; start a new VM',
@@ -145,7 +167,12 @@ export class Sandbox implements AsyncDisposable {
       vmm: basename(this.#parts.path),
       stage: this.stage,
       stages: this.stages,
-      threads: readTasks(this.pid).map(({ tid, name, filters }) => ({ tid, name, role: roles.get(tid) ?? 'worker', filters })),
+      threads: readTasks(this.pid).map(({ tid, name, filters }) => ({
+        tid,
+        name,
+        role: roles.get(tid) ?? 'worker',
+        filters,
+      })),
       broker: {
         pid: this.#parts.broker.pid,
         alive: this.#brokerAlive,
@@ -162,7 +189,7 @@ export class Sandbox implements AsyncDisposable {
   }
 
   /** A bound socket; it listens when `backlog` is above 0. */
-  bind(address: string, backlog = 0): Promise<OwnedFd> {
+  bind(address: string, backlog: number): Promise<OwnedFd> {
     return this.#parts.broker.client.bind(address, { backlog });
   }
 
@@ -211,10 +238,18 @@ export class Sandbox implements AsyncDisposable {
     const { client, pid } = this.#parts.broker;
     for await (const event of client.events) this.events.push(event);
     this.#brokerAlive = false;
-    this.events.emit('broker', { what: 'ended', pid, next: 'brokered calls of the VMM now fail with ENOSYS; the VMM itself goes on' });
+    this.events.emit('broker', {
+      what: 'ended',
+      pid,
+      next: 'brokered calls of the VMM now fail with ENOSYS; the VMM itself goes on',
+    });
   }
 
   #onExit(status: ExitStatus): void {
-    this.events.emit('exit', { pid: this.pid, ...status, words: `${basename(this.#parts.path)} ${describeExit(status)}` });
+    this.events.emit('exit', {
+      pid: this.pid,
+      ...status,
+      words: `${basename(this.#parts.path)} ${describeExit(status)}`,
+    });
   }
 }

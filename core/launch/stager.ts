@@ -48,14 +48,11 @@ const statusMessage = z.union([
  * @throws RatchetError STAGER_FAILED naming the step and the errno.
  */
 export async function startStaged(options: StagedOptions): Promise<StagedProcess> {
-  const [statusOurs, statusTheirs] = native.socketPair({ type: 'seqpacket' }).map((fd) => new OwnedFd(fd)) as [OwnedFd, OwnedFd];
-  using filter = new OwnedFd(native.memfd({ name: 'ratchet-filter', data: options.filter, seal: true }));
-  using theirs = statusTheirs;
-  const layout = layOutFds(options.inherit, theirs.fd, filter.fd);
-  const child = spawn(packagePath('build/Release/ratchet-stager'), stagerArguments(options, layout), {
-    stdio: [...options.stdio, ...layout.stdio.slice(3)],
-    env: options.environment,
-  });
+  const [statusOurs, statusTheirs] = native.socketPair({ type: 'seqpacket' }).map((fd) => new OwnedFd(fd)) as [
+    OwnedFd,
+    OwnedFd,
+  ];
+  const child = spawnStager(options, statusTheirs);
   const spawnError = new Promise<never>((_, reject) => child.once('error', reject));
   if (child.pid === undefined) {
     statusOurs.close();
@@ -70,6 +67,17 @@ export async function startStaged(options: StagedOptions): Promise<StagedProcess
   // The child is not reaped before the event loop turns, so its pid cannot have been recycled here.
   const pidfd = new OwnedFd(native.openPidfd({ pid: child.pid, thread: false }));
   return await readStatus({ statusFd: statusOurs, child, pid: child.pid, pidfd, deadlineMs: options.deadlineMs });
+}
+
+/** Our copy of the stager's end is closed before anyone waits on ours: its death must be seen. */
+function spawnStager(options: StagedOptions, status: OwnedFd): ChildProcess {
+  using theirs = status;
+  using filter = new OwnedFd(native.memfd({ name: 'ratchet-filter', data: options.filter, seal: true }));
+  const layout = layOutFds(options.inherit, theirs.fd, filter.fd);
+  return spawn(packagePath('build/Release/ratchet-stager'), stagerArguments(options, layout), {
+    stdio: [...options.stdio, ...layout.stdio.slice(3)],
+    env: options.environment,
+  });
 }
 
 interface FdLayout {
@@ -100,7 +108,10 @@ function layOutFds(inherit: ReadonlyMap<number, number>, status: number, filter:
 }
 
 function stagerArguments(options: StagedOptions, layout: FdLayout): string[] {
-  const rlimits = Object.entries(options.rlimits).flatMap(([name, limit]) => ['--rlimit', `${name}=${limit}:${limit}`]);
+  const rlimits = Object.entries(options.rlimits).flatMap(([name, limit]) => [
+    '--rlimit',
+    `${name.toUpperCase()}=${limit}:${limit}`,
+  ]);
   return [
     '--status-fd', String(layout.statusFd),
     '--filter-fd', String(layout.filterFd),
@@ -171,7 +182,10 @@ function parseJson(data: Buffer): unknown {
 }
 
 function failed(step: string, errno: string): RatchetError {
-  return new RatchetError('STAGER_FAILED', `the stager failed at step ${step}`, { errno, next: stagerCures[step] ?? 'run `ratchet doctor`' });
+  return new RatchetError('STAGER_FAILED', `the stager failed at step ${step}`, {
+    errno,
+    next: stagerCures[step] ?? 'run `ratchet doctor`',
+  });
 }
 
 const stagerCures: Readonly<Record<string, string>> = {

@@ -51,6 +51,7 @@ export async function tighten(options: TightenOptions): Promise<Tightened> {
 
 function injectionCure(step: string): string {
   if (step === 'tsync') return 'a thread has a filter of its own; VMMs must not install seccomp filters themselves';
-  if (step === 'seccomp') return 'an earlier stage must allow seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC)';
+  if (step === 'seccomp')
+    return 'an earlier stage must allow seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC)';
   return 'see `ratchet doctor` for what this kernel and user may trace';
 }

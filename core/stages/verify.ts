@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The proof from outside that a stage is on: nothing here believes what the injection said.
 import { createHash } from 'node:crypto';
-import { native, type NativeError } from '../../native/index.ts';
+import { type NativeError, native } from '../../native/index.ts';
 import { RatchetError } from '../errors.ts';
 import { readTasks, type Task } from './tasks.ts';
 
@@ -82,7 +82,9 @@ function readBack(tid: number, deadlineMs: number): ReadBack {
     if (code === 'ESRCH') return { programs: undefined };
     // EACCES: no CAP_SYS_ADMIN, or we run under a filter ourselves. EINVAL/EIO: kernel without CONFIG_CHECKPOINT_RESTORE.
     if (code === 'EACCES' || code === 'EPERM' || code === 'EINVAL' || code === 'EIO')
-      return { missing: `PTRACE_SECCOMP_GET_FILTER: ${code} (needs CAP_SYS_ADMIN and a kernel with CHECKPOINT_RESTORE)` };
+      return {
+        missing: `PTRACE_SECCOMP_GET_FILTER: ${code} (needs CAP_SYS_ADMIN and a kernel with CHECKPOINT_RESTORE)`,
+      };
     throw error;
   }
 }

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+import { writeFileSync } from 'node:fs';
+import type { Command } from 'commander';
+import { compileFilter } from '../compiler/index.ts';
+import { RatchetError } from '../errors.ts';
+import type { Arch } from '../policy/types.ts';
+import { loadProfile } from '../profile-files.ts';
+import { decodeProgram, describeAction } from '../simulator/index.ts';
+import { verifyFilter } from '../verifier/index.ts';
+import { collect } from './run.ts';
+import { chosenArch, chosenFilter, chosenStage } from './stage-filter.ts';
+
+interface CompileOptions {
+  readonly stage?: string;
+  readonly role?: string;
+  readonly arch?: string;
+  readonly feature: readonly string[];
+  readonly format: string;
+  readonly output: string;
+}
+
+export function addCompile(program: Command): void {
+  program
+    .command('compile')
+    .description('Compile one stage of a profile to a seccomp program, proven to be the policy.')
+    .argument('<profile>', 'a shipped profile, a profile file, or an OCI or Docker seccomp JSON file')
+    .option('--stage <stage>', 'the stage; may be left out when there is only one')
+    .option('--role <role>', 'the rules for threads of this role')
+    .option('--arch <arch>', 'x86_64, aarch64 or riscv64 (default: this machine)')
+    .option('--feature <name>', 'with this feature of the profile (repeatable)', collect, [])
+    .option('--format <format>', 'raw (struct sock_filter), asm, c or json', 'raw')
+    .requiredOption('-o, --output <file>', 'where to; - for standard output')
+    .action((name: string, options: CompileOptions) => {
+      const arch = chosenArch(options.arch);
+      const profile = loadProfile(name, { arch, features: options.feature });
+      const filter = chosenFilter(chosenStage(profile, options.stage), options.role);
+      const { program: bytes } = compileFilter(filter);
+      verifyFilter(bytes, filter);
+      const text = render(bytes, arch, options.format);
+      if (options.output === '-') process.stdout.write(text);
+      else writeFileSync(options.output, text);
+    });
+}
+
+function render(program: Uint8Array, arch: Arch, format: string): Uint8Array | string {
+  switch (format) {
+    case 'raw':
+      return program;
+    case 'asm':
+      throw new Error('soon');
+    case 'json':
+      return `${JSON.stringify(decodeProgram(program))}\n`;
+    case 'c':
+      return `${decodeProgram(program)
+        .map(
+          ({ code, jt, jf, k }) =>
+            `{ 0x${code.toString(16)}, ${jt}, ${jf}, 0x${k.toString(16)} },${code === 6 ? ` /* ${describeAction(k)} */` : ''}`,
+        )
+        .join('\n')}\n`;
+    default:
+      throw new RatchetError('ARGUMENT_INVALID', `there is no format ${format}`, {
+        next: 'choose raw, asm, c or json',
+      });
+  }
+}

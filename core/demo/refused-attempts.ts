@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a hostile or mistaken VMM may try once its vCPUs run. Each attempt must be refused, explained by an event, and survived.
+import { deferred, withDeadline } from '../deferred.ts';
+import type { SandboxEvent } from '../launch/events.ts';
+import type { Sandbox } from '../launch/sandbox.ts';
+
+export interface Attempt {
+  readonly name: string;
+  /** Makes the VMM try. What the monitor answers does not matter: the refusal's event is the proof. */
+  readonly act: (sandbox: Sandbox) => Promise<unknown>;
+  readonly syscalls: readonly string[];
+}
+
+/** @param port a loopback port that is not granted. */
+export function attempts(port: number): readonly Attempt[] {
+  return [
+    {
+      name: 'refused: a connection that is not granted',
+      act: ({ vmm }) => vmm.qmp.executeAny('migrate', { uri: `tcp:127.0.0.1:${port}` }),
+      syscalls: ['connect'],
+    },
+    {
+      name: 'refused: migrate exec:',
+      act: ({ vmm }) => vmm.qmp.executeAny('migrate', { uri: 'exec:cat > /tmp/ratchet-demo-escape' }),
+      syscalls: ['clone', 'fork', 'vfork', 'execve'],
+    },
+    {
+      name: 'refused: opening a file that is not granted',
+      act: ({ vmm }) =>
+        vmm.qmp.executeAny('blockdev-add', {
+          driver: 'file',
+          'node-name': 'escape',
+          filename: '/etc/shadow',
+          'read-only': true,
+        }),
+      syscalls: ['openat', 'open', 'openat2'],
+    },
+    {
+      name: 'refused: an HMP command that would spawn',
+      act: ({ vmm }) => vmm.hmp('netdev_add bridge,id=escape,br=br0,helper=/usr/lib/qemu/qemu-bridge-helper'),
+      syscalls: ['clone', 'fork', 'vfork', 'execve'],
+    },
+  ];
+}
+
+const refusalMs = 10_000;
+
+/** Makes the attempt and waits for its refusal. @throws when none is reported. */
+export async function attempt(sandbox: Sandbox, { act, name, syscalls }: Attempt): Promise<SandboxEvent> {
+  const refusal = deferred<SandboxEvent>();
+  const reader = sandbox.events[Symbol.asyncIterator]();
+  const follow = async (): Promise<void> => {
+    for (let next = await reader.next(); next.done !== true; next = await reader.next()) {
+      const { value: event } = next;
+      if (event.type === 'refusal' && syscalls.includes(String(event['syscall']))) return refusal.resolve(event);
+    }
+  };
+  void follow();
+  try {
+    await act(sandbox).catch(() => undefined);
+    return await withDeadline(refusal.promise, refusalMs, () => new Error(`no refusal was reported for: ${name}`));
+  } finally {
+    await reader.return?.();
+  }
+}
+
+/** One line for people: the call, its arguments, the errno and the profile line that would permit it. */
+export function describeRefusal(event: SandboxEvent): string {
+  const called = Object.entries(event['args'] as Readonly<Record<string, unknown>>)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(', ');
+  const rule = event['rule'] as { readonly file: string; readonly line: number } | null;
+  const where = rule === null ? 'no rule permits it' : `${rule.file}:${rule.line}`;
+  const fix = event['fix'] === null ? '' : `; to permit: ${event['fix']}`;
+  return `${event['syscall']}(${called}) = -${event['errno']} in thread ${event['thread']}, ${where}${fix}`;
+}

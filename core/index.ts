@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+// What other programs may import from `ratchet-vmm`.
+export { type ErrorCode, type ErrorKind, errorTable, RatchetError } from './errors.ts';
+export type { SandboxEvent } from './launch/events.ts';
+export type { ExitStatus } from './launch/exit-status.ts';
+export { launch } from './launch/launch.ts';
+export type { LaunchOptions } from './launch/options.ts';
+export type { EnforcementReport, Mechanism } from './launch/report.ts';
+export { Sandbox, type SandboxStatus } from './launch/sandbox.ts';
+export { OwnedFd } from './owned-fd.ts';
+export type { Grant } from './policy/index.ts';
