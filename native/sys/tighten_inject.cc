@@ -92,7 +92,11 @@ Outcomes Injection::run() {
   if (const auto refusal = census()) return *refusal;
   auto instruction = find_syscall_instruction(process_, living_.front());
   if (!process_.alive()) return refused("process", ESRCH, options_.pid);
-  if (!instruction.ok()) return refused("instruction", instruction.failure().error, living_.front());
+  if (!instruction.ok()) {
+    const int error = instruction.failure().error;
+    // Who may not read the memory may not trace either: the kernel asks the same of both (ptrace(2), "Ptrace access mode checking").
+    return refused(error == EACCES || error == EPERM ? "seize" : "instruction", error, living_.front());
+  }
   instruction_ = instruction.value();
 
   Choice choice(process_, options_.observer);

@@ -27,8 +27,11 @@ interface Run {
   readonly signal: NodeJS.Signals | null;
 }
 
-async function inject(victim: Victim, step: string, event: string): Promise<Run> {
-  const child = spawn(faultProgram, [String(victim.pid), step, event], { stdio: ['ignore', 'pipe', 'pipe'] });
+async function inject(victim: Victim, step: string, event: string, uid?: number): Promise<Run> {
+  const child = spawn(faultProgram, [String(victim.pid), step, event], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...(uid === undefined ? {} : { uid, gid: uid }),
+  });
   const [said, steps] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')]);
   return { said: said.trim(), steps: steps.trim().split('\n'), signal: child.signalCode };
 }
@@ -42,6 +45,42 @@ it('takes the steps that these tests know of', async () => {
   expect(await inject(victim, '*', 'none')).toEqual({ said: 'ok', steps, signal: null });
   expect(victim.filters()).toEqual([1]);
   expect(await victim.end()).toBe('ok');
+});
+
+describe('a launcher without privilege', () => {
+  const uid = 65534;
+
+  it('tightens its own process, though it may not read the filters', async () => {
+    await using victim = await Victim.start('filtered', { uid });
+    expect((await inject(victim, '*', 'none', uid)).said).toBe('ok');
+    expect(victim.filters()).toEqual([2]);
+    expect(await victim.end()).toBe('ok');
+  });
+
+  it.each([
+    ['refusing-errno', 'ENOSYS'],
+    // Our simulator is not asked here; the trap is caught, and its SIGSYS swallowed.
+    ['refusing-trap', 'EPERM'],
+  ])('is refused cleanly by the filter of %s', async (name, errno) => {
+    await using victim = await Victim.start(name, { uid });
+    expect((await inject(victim, '*', 'none', uid)).said).toBe(`seccomp ${errno} ${victim.pid} clean`);
+    expect(victim.filters()).toEqual([1]);
+    expect(await victim.end()).toBe('ok');
+  });
+
+  it('is refused a process that is not dumpable', async () => {
+    await using victim = await Victim.start('undumpable', { uid });
+    expect((await inject(victim, '*', 'none', uid)).said).toBe(`seize EACCES ${victim.pid} clean`);
+    expect(victim.filters()).toEqual([0]);
+    expect(await victim.end()).toBe('ok');
+  });
+
+  it("is refused another user's process", async () => {
+    await using victim = await Victim.start('waiting');
+    expect((await inject(victim, '*', 'none', uid)).said).toBe(`process EPERM ${victim.pid} clean`);
+    expect(victim.filters()).toEqual([0]);
+    expect(await victim.end()).toBe('ok');
+  });
 });
 
 describe('the launcher is killed', () => {

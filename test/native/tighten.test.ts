@@ -98,7 +98,7 @@ describe('injectFilter and quiesceThreads change nothing that a program can see'
   });
 
   it('in a static program', async () => {
-    await using victim = await Victim.start('waiting', buildStaticVictim());
+    await using victim = await Victim.start('waiting', { program: buildStaticVictim() });
     expect(victim.inject()).toMatchObject({ ok: true });
     expect(victim.quiesce()).toEqual([]);
     expect(victim.filters()).toEqual([1]);

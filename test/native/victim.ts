@@ -33,8 +33,10 @@ export class Victim {
     this.pidfd = native.openPidfd({ pid: this.#isLeader() ? pid : (child.pid as number), thread: false });
   }
 
-  static async start(name: string, program = buildProgram('victim')): Promise<Victim> {
-    const child = spawn(program, [name], { stdio: ['pipe', 'pipe', 'inherit'] });
+  static async start(name: string, options: { program?: string; uid?: number } = {}): Promise<Victim> {
+    const program = options.program ?? buildProgram('victim');
+    const identity = options.uid === undefined ? {} : { uid: options.uid, gid: options.uid };
+    const child = spawn(program, [name], { stdio: ['pipe', 'pipe', 'inherit'], ...identity });
     const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]();
     const first = await lines.next();
     const ready = /^ready (\d+)$/.exec(String(first.value));

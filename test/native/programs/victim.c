@@ -401,6 +401,12 @@ static void traced(void) {
   wait_for_end();
 }
 
+static void undumpable(void) {
+  EXPECT(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0);
+  ready(getpid());
+  wait_for_end();
+}
+
 static void zombie(void) {
   const pid_t child = fork();
   if (child == 0) _exit(0);
@@ -484,6 +490,7 @@ static const struct {
     {"supervised", supervised},
     {"supervised-alone", supervised_alone},
     {"traced", traced},
+    {"undumpable", undumpable},
     {"zombie", zombie},
     {"leader-gone", leader_gone},
     {"without-vdso", without_vdso},
