@@ -58,9 +58,9 @@ export function checkTarget(request: BrokerRequestKind, target: string): void {
       return;
     case 'tap':
       // IFNAMSIZ is 16 with the terminating NUL.
-      if (!/^[\w.-]{1,15}\*?$/.test(target) || target.length > 15) {
+      if (!/^\w[\w.-]*(?:%d|\*)?$/.test(target) || target.length > 15) {
         throw new RatchetError('ADDRESS_INVALID', `"${target}" is no name of a network interface`, {
-          next: 'write at most 15 letters, digits, ".", "_" or "-", with "*" at the end for any rest',
+          next: 'write at most 15 letters, digits, ".", "_" or "-", with "*" at the end for any rest or "%d" for a free number',
         });
       }
   }
