@@ -85,6 +85,19 @@ export function targetText(wish: Wish): string {
   }
 }
 
+/** The wish as arguments of a refusal: what was asked for, in texts. */
+export function wishArguments(wish: Wish): Readonly<Record<string, string>> {
+  switch (wish.request) {
+    case 'connect':
+    case 'bind':
+      return { address: formatAddress(wish.address) };
+    case 'open':
+      return { path: wish.path, access: wish.access };
+    case 'tap':
+      return { name: wish.name };
+  }
+}
+
 function speaksOf(parsed: ParsedRule, wish: Wish): boolean {
   switch (wish.request) {
     case 'connect':

@@ -2,7 +2,7 @@
 
 import { dial } from '../dial.ts';
 import { disconnect } from '../disconnect.ts';
-import { judge, type Wish } from '../judge.ts';
+import { judge, type Wish, wishArguments } from '../judge.ts';
 import { errno } from '../linux.ts';
 import { isNonBlocking } from '../non-blocking.ts';
 import { type Call, finishCall, judgeCall, refuseCall } from './judged-call.ts';
@@ -67,7 +67,7 @@ export function connectCall(call: Call): void {
         errno: judgement.errno,
         rule: judgement.rule,
         fix: judgement.fix,
-        args: { target: 'a connect that the new stage does not grant' },
+        args: { ...wishArguments(wish), note: 'taken back: the new stage does not grant it' },
       });
     },
     abandon,

@@ -2,7 +2,7 @@
 import type { OwnedFd } from '../../core/owned-fd.ts';
 import type { BrokerRule } from '../../core/policy/types.ts';
 import type { Broker } from '../broker.ts';
-import { judge, targetText, type Wish } from '../judge.ts';
+import { judge, targetText, type Wish, wishArguments } from '../judge.ts';
 import type { Refusal } from '../reporter.ts';
 import type { Caller } from './caller.ts';
 
@@ -45,7 +45,7 @@ export function judgeCall(call: Call, wish: Wish, socket?: OwnedFd): BrokerRule 
   if (judgement.granted) return judgement.rule;
   socket?.close();
   const { errno, rule, fix } = judgement;
-  refuseCall(call, { errno, rule, fix, args: { target: targetText(wish) } });
+  refuseCall(call, { errno, rule, fix, args: wishArguments(wish) });
   return undefined;
 }
 

@@ -13,7 +13,7 @@ import { native, type Watch } from '../../native/index.ts';
 import type { Broker } from '../broker.ts';
 import { errno, sigkill } from '../linux.ts';
 import { attempt } from '../native-errno.ts';
-import { describeArguments } from './arguments.ts';
+import { describeArguments, int32 } from './arguments.ts';
 import { bindCall } from './bind.ts';
 import { Caller, CallerGone, CallFails } from './caller.ts';
 import { connectCall } from './connect.ts';
@@ -22,13 +22,23 @@ import { creatCall, openat2Call, openatCall, openCall } from './open.ts';
 
 /** The system calls that the broker performs, all of them. */
 const handlers: Readonly<Record<string, (call: Call) => void>> = {
-  connect: connectCall,
-  bind: bindCall,
-  open: openCall,
-  openat: openatCall,
-  openat2: openat2Call,
-  creat: creatCall,
+  connect: (call) => connectCall(showingFd(call)),
+  bind: (call) => bindCall(showingFd(call)),
+  open: (call) => openCall(showingNothing(call)),
+  openat: (call) => openatCall(showingNothing(call)),
+  openat2: (call) => openat2Call(showingNothing(call)),
+  creat: (call) => creatCall(showingNothing(call)),
 };
+
+// Reports show the address or path that a handler reads, in place of the VMM's pointers.
+
+function showingFd(call: Call): Call {
+  return { ...call, args: () => ({ fd: int32(call.caller.notification.args[0]) }) };
+}
+
+function showingNothing(call: Call): Call {
+  return { ...call, args: () => ({}) };
+}
 
 /** Calls served in one turn of the event loop, so that a flood of them leaves the launcher its turn. */
 const maxCallsPerTurn = 32;

@@ -87,7 +87,7 @@ function serve(call: Call, { directoryFd, pathAddress, flags, mode }: OpenArgume
     return;
   }
   const wish: Wish = { request: 'open', path, access: accessOf(passed) };
-  const rule = judgeCall({ ...call, args: () => ({ ...call.args(), path, flags: flagText }) }, wish);
+  const rule = judgeCall({ ...call, args: () => ({ flags: flagText }) }, wish);
   if (rule === undefined) return;
   const asker = call.caller.describe();
   let file: OwnedFd | undefined;

@@ -3,7 +3,7 @@ import { clip } from '../../core/broker/protocol.ts';
 import { RatchetError } from '../../core/errors.ts';
 import type { BrokerRule } from '../../core/policy/types.ts';
 import type { Broker } from '../broker.ts';
-import { judge, targetText, type Wish } from '../judge.ts';
+import { judge, targetText, type Wish, wishArguments } from '../judge.ts';
 import { errno } from '../linux.ts';
 import { launcherAsks } from '../reporter.ts';
 import { failed, type Reply } from './reply.ts';
@@ -18,7 +18,7 @@ export function judgeRequest(broker: Broker, wish: Wish, startedMs: number, repl
     asker: launcherAsks,
     stage: stage.name,
     syscall: wish.request,
-    args: { target: targetText(wish) },
+    args: wishArguments(wish),
     errno: judgement.errno,
     rule,
     fix,

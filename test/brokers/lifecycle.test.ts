@@ -181,6 +181,6 @@ test('every decision is one line of JSON in the log', async () => {
       rule: 'test.yaml:1',
       us: expect.any(Number),
     },
-    { verdict: 'refused', syscall: 'open', args: { target: '/dev/zero:ro' }, errno: 'EACCES', rule: null },
+    { verdict: 'refused', syscall: 'open', args: { path: '/dev/zero', access: 'ro' }, errno: 'EACCES', rule: null },
   ]);
 });

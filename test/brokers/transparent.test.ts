@@ -227,7 +227,7 @@ describe('a refusal', () => {
       tid: expect.any(Number),
       thread: 'worker',
       syscall: 'connect',
-      args: expect.objectContaining({ target: 'tcp:127.0.0.1:4444' }),
+      args: { fd: expect.any(Number), address: 'tcp:127.0.0.1:4444' },
       errno: 'EACCES',
       rule: null,
       fix: 'connect: [{ grant: ["tcp:127.0.0.1:4444"], why: "..." }]',
