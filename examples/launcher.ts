@@ -28,7 +28,7 @@ try {
   );
 
   // The broker opens the image; QEMU gets it as a descriptor and never opens anything itself.
-  await sandbox.vmm.hotplug(sandbox).addDisk({ id: 'disk1', path: disk, format: 'raw' });
+  await sandbox.vmm.hotplug.addDisk({ id: 'disk1', path: disk, format: 'raw' });
 
   // What was not granted is refused, here and in the VMM, with the profile line that would permit it.
   await sandbox

@@ -5,7 +5,7 @@ import { compileFilter } from '../compiler/index.ts';
 import { RatchetError } from '../errors.ts';
 import type { Arch } from '../policy/types.ts';
 import { loadProfile } from '../profile-files.ts';
-import { decodeProgram, describeAction } from '../simulator/index.ts';
+import { decodeProgram, describeAction, disassemble } from '../simulator/index.ts';
 import { verifyFilter } from '../verifier/index.ts';
 import { collect } from './run.ts';
 import { chosenArch, chosenFilter, chosenStage } from './stage-filter.ts';
@@ -47,7 +47,7 @@ function render(program: Uint8Array, arch: Arch, format: string): Uint8Array | s
     case 'raw':
       return program;
     case 'asm':
-      throw new Error('soon');
+      return `${disassemble(program, arch).join('\n')}\n`;
     case 'json':
       return `${JSON.stringify(decodeProgram(program))}\n`;
     case 'c':

@@ -27,12 +27,10 @@ export const controlCommands: ReadonlyMap<string, ControlCommand> = new Map([
       ),
     (sandbox, { id, tap, connect, mac }) => {
       const card = { id, ...(mac === undefined ? {} : { mac }) };
-      return sandbox.vmm
-        .hotplug(sandbox)
-        .addNic(tap === undefined ? { ...card, connect: connect ?? '' } : { ...card, tap });
+      return sandbox.vmm.hotplug.addNic(tap === undefined ? { ...card, connect: connect ?? '' } : { ...card, tap });
     },
   ),
-  row('nic-del', z.strictObject({ id: z.string() }), (sandbox, { id }) => sandbox.vmm.hotplug(sandbox).removeNic(id)),
+  row('nic-del', z.strictObject({ id: z.string() }), (sandbox, { id }) => sandbox.vmm.hotplug.removeNic(id)),
   row(
     'disk-add',
     z.strictObject({
@@ -41,20 +39,20 @@ export const controlCommands: ReadonlyMap<string, ControlCommand> = new Map([
       format: z.enum(['raw', 'qcow2']).default('raw'),
       readOnly: z.boolean().default(false),
     }),
-    (sandbox, options) => sandbox.vmm.hotplug(sandbox).addDisk(options),
+    (sandbox, options) => sandbox.vmm.hotplug.addDisk(options),
   ),
-  row('disk-del', z.strictObject({ id: z.string() }), (sandbox, { id }) => sandbox.vmm.hotplug(sandbox).removeDisk(id)),
-  row('cpu-add', z.strictObject({}), (sandbox) => sandbox.vmm.hotplug(sandbox).addCpu()),
+  row('disk-del', z.strictObject({ id: z.string() }), (sandbox, { id }) => sandbox.vmm.hotplug.removeDisk(id)),
+  row('cpu-add', z.strictObject({}), (sandbox) => sandbox.vmm.hotplug.addCpu()),
   row(
     'migrate',
     z.strictObject({ address: z.string(), channels: z.coerce.number().int().min(1).max(255).default(1) }),
-    (sandbox, { address, channels }) => sandbox.vmm.migrate(address, { channels, fds: sandbox }),
+    (sandbox, { address, channels }) => sandbox.vmm.migrate(address, { channels }),
   ),
   row(
     'accept',
     z.strictObject({ address: z.string(), channels: z.coerce.number().int().min(1).max(255).default(1) }),
     async (sandbox, { address, channels }) => {
-      await sandbox.vmm.acceptMigration(address, { channels, fds: sandbox });
+      await sandbox.vmm.acceptMigration(address, { channels });
       return { listening: address, channels };
     },
   ),

@@ -8,7 +8,18 @@ export interface Attempt {
   readonly name: string;
   /** Makes the VMM try. What the monitor answers does not matter: the refusal's event is the proof. */
   readonly act: (sandbox: Sandbox) => Promise<unknown>;
-  readonly syscalls: readonly string[];
+  readonly isRefusal: (event: SandboxEvent) => boolean;
+}
+
+/** A program needs pipes or a socket pair to talk with its parent, then a process: whichever is asked for first is refused first. */
+const spawning = ['pipe2', 'socketpair', 'clone', 'fork', 'vfork', 'execve'];
+
+function isSpawning(event: SandboxEvent): boolean {
+  return spawning.includes(String(event['syscall']));
+}
+
+function argument(event: SandboxEvent, name: string): unknown {
+  return (event['args'] as Readonly<Record<string, unknown>>)[name];
 }
 
 /** @param port a loopback port that is not granted. */
@@ -17,12 +28,12 @@ export function attempts(port: number): readonly Attempt[] {
     {
       name: 'refused: a connection that is not granted',
       act: ({ vmm }) => vmm.qmp.executeAny('migrate', { uri: `tcp:127.0.0.1:${port}` }),
-      syscalls: ['connect'],
+      isRefusal: (event) => event['syscall'] === 'connect' && argument(event, 'address') === `tcp:127.0.0.1:${port}`,
     },
     {
       name: 'refused: migrate exec:',
       act: ({ vmm }) => vmm.qmp.executeAny('migrate', { uri: 'exec:cat > /tmp/ratchet-demo-escape' }),
-      syscalls: ['clone', 'fork', 'vfork', 'execve'],
+      isRefusal: isSpawning,
     },
     {
       name: 'refused: opening a file that is not granted',
@@ -33,12 +44,12 @@ export function attempts(port: number): readonly Attempt[] {
           filename: '/etc/shadow',
           'read-only': true,
         }),
-      syscalls: ['openat', 'open', 'openat2'],
+      isRefusal: (event) => argument(event, 'path') === '/etc/shadow',
     },
     {
       name: 'refused: an HMP command that would spawn',
       act: ({ vmm }) => vmm.hmp('netdev_add bridge,id=escape,br=br0,helper=/usr/lib/qemu/qemu-bridge-helper'),
-      syscalls: ['clone', 'fork', 'vfork', 'execve'],
+      isRefusal: isSpawning,
     },
   ];
 }
@@ -46,13 +57,13 @@ export function attempts(port: number): readonly Attempt[] {
 const refusalMs = 10_000;
 
 /** Makes the attempt and waits for its refusal. @throws when none is reported. */
-export async function attempt(sandbox: Sandbox, { act, name, syscalls }: Attempt): Promise<SandboxEvent> {
+export async function attempt(sandbox: Sandbox, { act, name, isRefusal }: Attempt): Promise<SandboxEvent> {
   const refusal = deferred<SandboxEvent>();
   const reader = sandbox.events[Symbol.asyncIterator]();
   const follow = async (): Promise<void> => {
     for (let next = await reader.next(); next.done !== true; next = await reader.next()) {
       const { value: event } = next;
-      if (event.type === 'refusal' && syscalls.includes(String(event['syscall']))) return refusal.resolve(event);
+      if (event.type === 'refusal' && isRefusal(event)) return refusal.resolve(event);
     }
   };
   void follow();

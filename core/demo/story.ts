@@ -77,34 +77,37 @@ export async function tellStory({ steps, disk, cacheFolder, signal }: StoryOptio
     return { detail: line };
   });
   await run('hotplug: a NIC on a tap device of the broker', async () => {
-    const { tap } = await first.sandbox.vmm
-      .hotplug(first.sandbox)
-      .addNic({ id: 'nic1', tap: 'ratchet%d', mac, pciAddress: slots.nic });
+    const { tap } = await first.sandbox.vmm.hotplug.addNic({
+      id: 'nic1',
+      tap: 'ratchet%d',
+      mac,
+      pciAddress: slots.nic,
+    });
     const [line] = await first.console.waitForLine(new RegExp(`ratchet-guest: nic \\S+ ${mac}`), guestMs);
     return { detail: `${tap}; the guest says "${line}"` };
   });
   await run('hotplug: a disk that the broker opened', async () => {
-    await first.sandbox.vmm.hotplug(first.sandbox).addDisk({ id: 'disk1', path: disk, pciAddress: slots.disk });
+    await first.sandbox.vmm.hotplug.addDisk({ id: 'disk1', path: disk, pciAddress: slots.disk });
     const [line] = await first.console.waitForLine(new RegExp(`ratchet-guest: disk-text \\S+ ${diskText}`), guestMs);
     return { detail: `the guest says "${line}"` };
   });
   await run('hotplug: a second vCPU', async () => {
-    await first.sandbox.vmm.hotplug(first.sandbox).addCpu({ id: 'cpu1' });
+    await first.sandbox.vmm.hotplug.addCpu({ id: 'cpu1' });
     const [line] = await first.console.waitForLine(/ratchet-guest: cpus 2/, guestMs);
     return { detail: `${line}; ${everyThread(first, 2)}` };
   });
   await run('hot-unplug: the NIC', async () => {
-    await first.sandbox.vmm.hotplug(first.sandbox).removeNic('nic1');
+    await first.sandbox.vmm.hotplug.removeNic('nic1');
     const [line] = await first.console.waitForLine(/ratchet-guest: nic-gone/, guestMs);
     return { detail: `the guest says "${line}"` };
   });
 
   const move = async (from: DemoVm, address: string, channels: number): Promise<{ vm: DemoVm; detail: string }> => {
     const vm = await start(true, 'running');
-    await vm.sandbox.vmm.hotplug(vm.sandbox).addDisk({ id: 'disk1', path: disk, pciAddress: slots.disk });
-    await vm.sandbox.vmm.hotplug(vm.sandbox).addCpu({ id: 'cpu1' });
-    const incoming = await vm.sandbox.vmm.acceptMigration(address, { channels, fds: vm.sandbox });
-    const report = await from.sandbox.vmm.migrate(address, { channels, fds: from.sandbox });
+    await vm.sandbox.vmm.hotplug.addDisk({ id: 'disk1', path: disk, pciAddress: slots.disk });
+    await vm.sandbox.vmm.hotplug.addCpu({ id: 'cpu1' });
+    const incoming = await vm.sandbox.vmm.acceptMigration(address, { channels });
+    const report = await from.sandbox.vmm.migrate(address, { channels });
     await incoming.completed;
     await vm.console.waitForLine(/^ratchet-guest: tick \d+$/, guestMs, vm.console.text.indexOf('\n') + 1);
     const ticks = unbrokenTicks(from.console.text + vm.console.text);

@@ -81,8 +81,7 @@ export async function launch(options: LaunchOptions): Promise<Sandbox> {
     await withDeadline(Promise.race([built, died]), deadlineMs, () => notBuilt(path, deadlineMs));
     const until = options.until ?? compiled.stages[1]?.name ?? first.name;
     for (const stage of stagesUpTo(sandbox.stages, until)) await sandbox.enter(stage);
-    // `-incoming defer` runs its guest when `acceptMigration()` says so.
-    if (until !== first.name && !prepared.userPaused && prepared.incoming !== 'defer') await sandbox.vmm.cont();
+    if (until !== first.name && !prepared.userPaused) await letRun(sandbox, prepared.incoming);
     return sandbox;
   } catch (error) {
     if (sandbox === undefined) {
@@ -93,6 +92,13 @@ export async function launch(options: LaunchOptions): Promise<Sandbox> {
     }
     throw error;
   }
+}
+
+/** A guest that comes in runs when it has arrived; with `-incoming defer`, when `acceptMigration()` says so. */
+async function letRun(sandbox: Sandbox, incoming: string | undefined): Promise<void> {
+  if (incoming === undefined) return await sandbox.vmm.cont();
+  // It may take hours, or the VM may end first: then there is nothing to let run.
+  if (incoming !== 'defer') void sandbox.vmm.contWhenArrived().catch(() => undefined);
 }
 
 /** `qemu-system-x86_64` and friends use the profile `qemu`. */

@@ -57,11 +57,12 @@ export class Sandbox implements FdSource, AsyncDisposable {
   #epoch = 0;
   #entering: Promise<void> = Promise.resolve();
   #brokerAlive = true;
+  #ended = false;
 
   constructor(parts: SandboxParts) {
     this.#parts = parts;
     this.pid = parts.process.pid;
-    this.vmm = new Qemu(parts.monitorFd);
+    this.vmm = new Qemu(parts.monitorFd, this);
     const first = parts.compiled.stages[0];
     if (first !== undefined) this.#chain.push({ stage: first.name, program: first.program });
     this.exited = exitOf(parts.process.child);
@@ -144,7 +145,7 @@ export class Sandbox implements FdSource, AsyncDisposable {
 
   /** Reads every thread again and compares the installed programs with the compiled ones. Never throws for a miss: the report says `ok: false`. */
   async attest(): Promise<EnforcementReport> {
-    const roles = await this.vmm.threadRoles();
+    const roles = await this.#roles();
     const common = { pid: this.pid, stage: this.stage, roles, waitKillable: this.#parts.process.waitKillable };
     try {
       const verification = verifyThreads({
@@ -160,7 +161,7 @@ export class Sandbox implements FdSource, AsyncDisposable {
   }
 
   async status(): Promise<SandboxStatus> {
-    const roles = await this.vmm.threadRoles();
+    const roles = await this.#roles();
     const broker = this.#brokerAlive ? await this.#parts.broker.client.status() : undefined;
     return {
       pid: this.pid,
@@ -201,6 +202,11 @@ export class Sandbox implements FdSource, AsyncDisposable {
     return this.#parts.broker.client.tap(name);
   }
 
+  /** Roles are a description only: a monitor that does not answer must not stop an attestation. */
+  async #roles(): Promise<ReadonlyMap<number, string>> {
+    return await this.vmm.threadRoles().catch(() => new Map());
+  }
+
   /** Ends the VMM at once. */
   async kill(): Promise<void> {
     try {
@@ -238,6 +244,7 @@ export class Sandbox implements FdSource, AsyncDisposable {
     const { client, pid } = this.#parts.broker;
     for await (const event of client.events) this.events.push(event);
     this.#brokerAlive = false;
+    if (this.#ended) return;
     this.events.emit('broker', {
       what: 'ended',
       pid,
@@ -246,6 +253,7 @@ export class Sandbox implements FdSource, AsyncDisposable {
   }
 
   #onExit(status: ExitStatus): void {
+    this.#ended = true;
     this.events.emit('exit', {
       pid: this.pid,
       ...status,

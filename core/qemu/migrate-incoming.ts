@@ -15,8 +15,6 @@ import type { EventSubscription } from './qmp-events.ts';
 import type { QemuVersion } from './qmp-message.ts';
 
 export interface AcceptOptions {
-  /** Where the listening socket comes from, when QEMU takes one. */
-  readonly fds: FdSource;
   readonly channels?: number;
   /** From now until the guest has arrived. */
   readonly timeoutMs?: number;
@@ -33,8 +31,8 @@ const defaultTimeoutMs = 300_000;
 
 /** Resolves when QEMU listens at the address. @throws RatchetError MIGRATION_FAILED, or what the source of descriptors threw. */
 export async function acceptMigration(
-  qmp: QmpClient,
-  version: QemuVersion,
+  { qmp, version }: { readonly qmp: QmpClient; readonly version: QemuVersion },
+  fds: FdSource,
   address: string,
   options: AcceptOptions,
 ): Promise<IncomingMigration> {
@@ -43,7 +41,7 @@ export async function acceptMigration(
   const events = qmp.subscribe(migrationEvents);
   const what = `the migration coming in at ${address}`;
   try {
-    if (channels === 1 && takesListeningSocket(version)) await listenByFd(qmp, address, options.fds);
+    if (channels === 1 && takesListeningSocket(version)) await listenByFd(qmp, address, fds);
     else await qmp.execute('migrate-incoming', { uri: migrationUri(address) });
   } catch (error) {
     events.close();

@@ -19,8 +19,6 @@ import type { EventSubscription } from './qmp-events.ts';
 export type { MigrationReport } from './migration-common.ts';
 
 export interface MigrateOptions {
-  /** Where the connection comes from, when there is one channel. */
-  readonly fds: FdSource;
   /** 1: by descriptor. More: multifd, by address. Both sides must agree. */
   readonly channels?: number;
   /** The migration is cancelled when it has not ended by then. */
@@ -35,17 +33,23 @@ const settleTimeoutMs = 10_000;
 
 /**
  * Migrates the VM away and resolves when it has arrived; this QEMU is then paused for good.
+ * @param fds where the connection comes from, when there is one channel.
  * @param to ADDR of the other side, which must be listening.
  * @throws RatchetError MIGRATION_FAILED with QEMU's cause (the guest goes on here), or what the source of descriptors threw.
  */
-export async function migrate(qmp: QmpClient, to: string, options: MigrateOptions): Promise<MigrationReport> {
+export async function migrate(
+  qmp: QmpClient,
+  fds: FdSource,
+  to: string,
+  options: MigrateOptions,
+): Promise<MigrationReport> {
   const channels = options.channels ?? 1;
   const what = `the migration to ${to}`;
   await configureMigration(qmp, { channels, ...options });
   using events = qmp.subscribe(migrationEvents);
   using resumes = qmp.subscribe(['RESUME']);
   try {
-    await start(qmp, to, channels, options.fds);
+    await start(qmp, to, channels, fds);
     return await follow(qmp, events, { what, channels, timeoutMs: options.timeoutMs ?? defaultTimeoutMs });
   } catch (error) {
     if (qmp.closedReason === undefined) await guestGoesOn(qmp, resumes);

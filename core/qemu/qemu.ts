@@ -24,9 +24,18 @@ export class Qemu {
   readonly qmp: QmpClient;
   #version: QemuVersion | undefined;
 
-  /** @param monitorFd our end of the monitor's socket pair; owned from now on. */
-  constructor(monitorFd: number, options: QmpClientOptions = {}) {
+  /** Devices added and taken away while the guest runs. */
+  readonly hotplug: Hotplug;
+  readonly #fds: FdSource;
+
+  /**
+   * @param monitorFd our end of the monitor's socket pair; owned from now on.
+   * @param fds where descriptors come from: the sandbox, that is its broker.
+   */
+  constructor(monitorFd: number, fds: FdSource, options: QmpClientOptions = {}) {
     this.qmp = new QmpClient(new OwnedFd(monitorFd), options);
+    this.hotplug = new Hotplug(this.qmp, fds);
+    this.#fds = fds;
   }
 
   /** Known after `waitUntilBuilt()`. */
@@ -97,19 +106,14 @@ export class Qemu {
     return await this.qmp.execute('human-monitor-command', { 'command-line': commandLine });
   }
 
-  /** @param fds where descriptors come from: the sandbox, that is its broker. */
-  hotplug(fds: FdSource): Hotplug {
-    return new Hotplug(this.qmp, fds);
-  }
-
   /** Migrates this VM away; see `migrate()`. */
-  async migrate(to: string, options: MigrateOptions): Promise<MigrationReport> {
-    return await migrate(this.qmp, to, options);
+  async migrate(to: string, options: MigrateOptions = {}): Promise<MigrationReport> {
+    return await migrate(this.qmp, this.#fds, to, options);
   }
 
   /** Makes a QEMU that was started with `-incoming defer` listen; see `acceptMigration()`. */
-  async acceptMigration(address: string, options: AcceptOptions): Promise<IncomingMigration> {
-    return await acceptMigration(this.qmp, this.version, address, options);
+  async acceptMigration(address: string, options: AcceptOptions = {}): Promise<IncomingMigration> {
+    return await acceptMigration(this, this.#fds, address, options);
   }
 
   /** For a QEMU that was started with `-incoming ADDR`: lets the guest run when it has arrived. No time limit by default. */

@@ -82,7 +82,7 @@ describe('an incoming migration', () => {
   ])('on QEMU $major.$minor listens at $uri', async ({ major, minor, uri }) => {
     using qemu = new Talker();
     const version = { major, minor, micro: 0 };
-    const { completed } = await acceptMigration(qemu.client, version, 'tcp:127.0.0.1:0', { fds });
+    const { completed } = await acceptMigration({ qmp: qemu.client, version }, fds, 'tcp:127.0.0.1:0', {});
     expect(qemu.asked.at(-1)).toBe(`migrate-incoming {"uri":"${uri}"}`);
     qemu.client.close();
     await expect(completed).rejects.toMatchObject({ code: 'MIGRATION_FAILED' });
@@ -98,7 +98,7 @@ describe('an outgoing migration', () => {
       },
       'query-migrate': (self, command) => self.answer(command, { status: 'completed', 'total-time': 21, downtime: 1 }),
     });
-    const report = await migrate(qemu.client, 'unix:/nowhere', { fds, channels: 2, timeoutMs: 20 });
+    const report = await migrate(qemu.client, fds, 'unix:/nowhere', { channels: 2, timeoutMs: 20 });
     expect(report).toMatchObject({ channels: 2, totalMs: 21, downtimeMs: 1 });
   });
 
@@ -108,7 +108,7 @@ describe('an outgoing migration', () => {
       'query-status': (self, command) => self.answer(command, { status: 'running', running: true }),
     });
     const source = { ...fds, connect: () => fds.bind('unix-abstract:ratchet-test-refused', 0) };
-    await expect(migrate(qemu.client, 'unix:/nowhere', { fds: source })).rejects.toMatchObject({
+    await expect(migrate(qemu.client, source, 'unix:/nowhere', {})).rejects.toMatchObject({
       code: 'MIGRATION_FAILED',
       message: expect.stringContaining('because'),
     });

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildGuest, guestArguments } from '../../core/demo/guest.ts';
 import { guestAddress, guestMark } from '../../core/demo/guest-init.ts';
 import { OwnedFd } from '../../core/owned-fd.ts';
+import { Hotplug } from '../../core/qemu/hotplug.ts';
 import { native } from '../../native/index.ts';
 import { directFdSource } from './direct-fd-source.ts';
 import { FramedPeer } from './framed-peer.ts';
@@ -58,7 +59,10 @@ describe('hotplug into a running guest', () => {
 
   test('a NIC on a tap device appears in the guest, carries traffic and is taken away', async () => {
     await using namespace = await TapNamespace.create('ratchet%d', `${hostAddress}/24`);
-    const hotplug = vm.qemu.hotplug(directFdSource(async () => namespace.tap));
+    const hotplug = new Hotplug(
+      vm.qemu.qmp,
+      directFdSource(async () => namespace.tap),
+    );
 
     const seen = expectLine(/nic eth0 (.*)$/);
     const added = await hotplug.addNic({ id: 'nic0', tap: 'ratchet%d', mac: '52:54:00:12:34:56' });
@@ -75,7 +79,7 @@ describe('hotplug into a running guest', () => {
   test('a NIC on a connected socket appears in the guest, carries traffic and is taken away', async () => {
     const path = join(folder, 'peer.sock');
     await using peer = await FramedPeer.listen(path);
-    const hotplug = vm.qemu.hotplug(directFdSource());
+    const hotplug = new Hotplug(vm.qemu.qmp, directFdSource());
 
     const seen = expectLine(/nic eth0 (.*)$/);
     await hotplug.addNic({ id: 'nic1', connect: `unix:${path}`, mac: '52:54:00:12:34:57' });
@@ -91,7 +95,7 @@ describe('hotplug into a running guest', () => {
   test('a disk appears in the guest, is read, written and taken away, and nothing of it is left', async () => {
     const path = writeImage('disk.raw', 'text of the disk');
     const source = directFdSource();
-    const hotplug = vm.qemu.hotplug(source);
+    const hotplug = new Hotplug(vm.qemu.qmp, source);
 
     const text = expectLine(/disk-text vda (.*)$/);
     const wrote = expectLine(/disk-wrote vda$/);
@@ -115,7 +119,7 @@ describe('hotplug into a running guest', () => {
   test('a read-only disk is opened read-only and the guest knows', async () => {
     const path = writeImage('read-only.raw', 'only to read');
     const source = directFdSource();
-    const hotplug = vm.qemu.hotplug(source);
+    const hotplug = new Hotplug(vm.qemu.qmp, source);
     const seen = expectLine(/disk-read-only vda$/);
     await hotplug.addDisk({ id: 'disk1', path, readOnly: true });
     await seen;
@@ -125,7 +129,7 @@ describe('hotplug into a running guest', () => {
 
   test('images stay locked against other users, as if QEMU had opened them itself', async () => {
     const path = writeImage('locked.raw', 'locked');
-    const hotplug = vm.qemu.hotplug(directFdSource());
+    const hotplug = new Hotplug(vm.qemu.qmp, directFdSource());
     await hotplug.addDisk({ id: 'disk2', path });
     await expect(hotplug.addDisk({ id: 'disk3', path })).rejects.toMatchObject({
       code: 'QMP_ERROR',
@@ -138,7 +142,7 @@ describe('hotplug into a running guest', () => {
   test('a qcow2 image is used without its backing file, which QEMU would open by path', async () => {
     const path = join(folder, 'image.qcow2');
     writeFileSync(path, qcow2WithBacking('/etc/hostname', imageBytes));
-    const hotplug = vm.qemu.hotplug(directFdSource());
+    const hotplug = new Hotplug(vm.qemu.qmp, directFdSource());
     const seen = expectLine(/disk vda (\d+)$/);
     await hotplug.addDisk({ id: 'disk4', path, format: 'qcow2' });
     expect(Number((await seen)[1])).toBe(imageBytes);
@@ -146,7 +150,7 @@ describe('hotplug into a running guest', () => {
   });
 
   test('a vCPU is plugged in and the guest brings it online; when all places are taken the error says so', async () => {
-    const hotplug = vm.qemu.hotplug(directFdSource());
+    const hotplug = new Hotplug(vm.qemu.qmp, directFdSource());
     const seen = expectLine(/cpus 2$/);
     const before = await vm.qemu.vcpuThreads();
     const added = await hotplug.addCpu();
@@ -163,7 +167,10 @@ describe('hotplug into a running guest', () => {
 
   test('a failure half-way leaves nothing behind', async () => {
     const path = writeImage('half.raw', 'half');
-    const hotplug = vm.qemu.hotplug(directFdSource(async () => notATap()));
+    const hotplug = new Hotplug(
+      vm.qemu.qmp,
+      directFdSource(async () => notATap()),
+    );
     // The last step fails, then an earlier one.
     await expect(hotplug.addDisk({ id: 'disk5', path, pciAddress: '00' })).rejects.toMatchObject({ code: 'QMP_ERROR' });
     await expect(hotplug.addDisk({ id: 'disk5', path, format: 'qcow2' })).rejects.toMatchObject({ code: 'QMP_ERROR' });
@@ -179,7 +186,7 @@ describe('hotplug into a running guest', () => {
   });
 
   test('a device that does not exist cannot be removed, and a bad id is refused before anything is asked', async () => {
-    const hotplug = vm.qemu.hotplug(directFdSource());
+    const hotplug = new Hotplug(vm.qemu.qmp, directFdSource());
     await expect(hotplug.removeNic('nobody')).rejects.toMatchObject({
       qmpClass: 'DeviceNotFound',
       command: 'device_del',

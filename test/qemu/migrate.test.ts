@@ -9,7 +9,6 @@ import { buildGuest, guestArguments } from '../../core/demo/guest.ts';
 import { guestTicks } from '../../core/demo/guest-console.ts';
 import type { MigrationReport } from '../../core/qemu/migrate.ts';
 import type { AcceptOptions } from '../../core/qemu/migrate-incoming.ts';
-import { directFdSource } from './direct-fd-source.ts';
 import { startQemu, type UnsandboxedQemu } from './unsandboxed.ts';
 
 const guestMs = 30_000;
@@ -17,7 +16,6 @@ const guestMs = 30_000;
 /** One guest wanders from one QEMU to the next; every test leaves it running in `here`. */
 describe('migration of a running guest', () => {
   const folder = mkdtempSync(join(tmpdir(), 'ratchet-migrate-'));
-  const fds = directFdSource();
   let args: readonly string[];
   let here: UnsandboxedQemu;
   /** All that were started, so that a test that fails half-way leaves none behind. */
@@ -58,8 +56,8 @@ describe('migration of a running guest', () => {
   ): Promise<MigrationReport> {
     const there = await startReceiver();
     try {
-      const incoming = await there.qemu.acceptMigration(address, { fds, channels, ...accept });
-      const report = await here.qemu.migrate(address, { fds, channels });
+      const incoming = await there.qemu.acceptMigration(address, { channels, ...accept });
+      const report = await here.qemu.migrate(address, { channels });
       await incoming.completed;
       expect(await here.qemu.status()).toMatchObject({ status: 'postmigrate', running: false });
       await here.qemu.quit();
@@ -118,21 +116,21 @@ describe('migration of a running guest', () => {
     );
     const disk = { id: 'disk0', path, pciAddress: '05' };
     const seen = here.console.waitForLine(/disk-wrote vda$/, guestMs);
-    await here.qemu.hotplug(fds).addDisk(disk);
+    await here.qemu.hotplug.addDisk(disk);
     await seen;
 
     const there = await startReceiver();
-    await there.qemu.hotplug(fds).addDisk(disk);
+    await there.qemu.hotplug.addDisk(disk);
     const address = `unix:${join(folder, 'disk.sock')}`;
-    const incoming = await there.qemu.acceptMigration(address, { fds });
-    await here.qemu.migrate(address, { fds });
+    const incoming = await there.qemu.acceptMigration(address);
+    await here.qemu.migrate(address);
     await incoming.completed;
     await here[Symbol.asyncDispose]();
     textBefore += here.console.text;
     here = there;
 
     const gone = here.console.waitForLine(/disk-gone vda$/, guestMs);
-    await here.qemu.hotplug(fds).removeDisk('disk0');
+    await here.qemu.hotplug.removeDisk('disk0');
     await gone;
     await expectCounterWithoutGap();
   });
@@ -140,10 +138,10 @@ describe('migration of a running guest', () => {
   test('a cancelled migration rejects, the guest goes on here, and a later one succeeds', async () => {
     await using there = await startReceiver();
     const address = `unix:${join(folder, 'cancel.sock')}`;
-    const incoming = await there.qemu.acceptMigration(address, { fds });
+    const incoming = await there.qemu.acceptMigration(address);
     const active = here.qemu.qmp.waitForEvent('MIGRATION', ({ data }) => data.status === 'active');
     const slow = 64 * 1024;
-    const migration = here.qemu.migrate(address, { fds, maxBytesPerSecond: slow });
+    const migration = here.qemu.migrate(address, { maxBytesPerSecond: slow });
     const rejected = expect(migration).rejects.toMatchObject({
       code: 'MIGRATION_FAILED',
       message: expect.stringContaining('cancelled'),
@@ -160,9 +158,9 @@ describe('migration of a running guest', () => {
   test('a migration that takes too long is cancelled and says so', async () => {
     await using there = await startReceiver();
     const address = `unix:${join(folder, 'slow.sock')}`;
-    await there.qemu.acceptMigration(address, { fds });
+    await there.qemu.acceptMigration(address);
     const slow = 64 * 1024;
-    await expect(here.qemu.migrate(address, { fds, maxBytesPerSecond: slow, timeoutMs: 200 })).rejects.toMatchObject({
+    await expect(here.qemu.migrate(address, { maxBytesPerSecond: slow, timeoutMs: 200 })).rejects.toMatchObject({
       code: 'MIGRATION_FAILED',
       message: expect.stringContaining('200 ms'),
     });
@@ -174,8 +172,8 @@ describe('migration of a running guest', () => {
   ])('a receiver with $what ends, and the guest goes on here', async ({ change, complaint }) => {
     await using there = await start([...args, '-incoming', 'defer', ...change]);
     const address = `unix:${join(folder, `${complaint.slice(0, 4)}.sock`)}`;
-    const incoming = await there.qemu.acceptMigration(address, { fds });
-    await expect(here.qemu.migrate(address, { fds })).rejects.toMatchObject({ code: 'MIGRATION_FAILED' });
+    const incoming = await there.qemu.acceptMigration(address);
+    await expect(here.qemu.migrate(address)).rejects.toMatchObject({ code: 'MIGRATION_FAILED' });
     await expect(incoming.completed).rejects.toMatchObject({
       code: 'MIGRATION_FAILED',
       message: expect.stringContaining('QEMU ended'),
@@ -187,21 +185,21 @@ describe('migration of a running guest', () => {
 
   test('nobody at the address: by descriptor the source of descriptors says so, by address QEMU does', async () => {
     const address = `unix:${join(folder, 'nobody.sock')}`;
-    await expect(here.qemu.migrate(address, { fds })).rejects.toMatchObject({ code: 'ENOENT' });
-    await expect(here.qemu.migrate(address, { fds, channels: 2 })).rejects.toMatchObject({
+    await expect(here.qemu.migrate(address)).rejects.toMatchObject({ code: 'ENOENT' });
+    await expect(here.qemu.migrate(address, { channels: 2 })).rejects.toMatchObject({
       code: 'MIGRATION_FAILED',
       message: expect.stringContaining('No such file or directory'),
     });
   });
 
   test('several channels need an address that QEMU can connect, and a sensible number', async () => {
-    await expect(here.qemu.migrate('unix-abstract:x', { fds, channels: 2 })).rejects.toMatchObject({
+    await expect(here.qemu.migrate('unix-abstract:x', { channels: 2 })).rejects.toMatchObject({
       code: 'ADDRESS_INVALID',
     });
-    await expect(here.qemu.migrate('unix:/x', { fds, channels: 0 })).rejects.toMatchObject({
+    await expect(here.qemu.migrate('unix:/x', { channels: 0 })).rejects.toMatchObject({
       code: 'ARGUMENT_INVALID',
     });
-    await expect(here.qemu.migrate('unix:/x', { fds, channels: 256 })).rejects.toMatchObject({
+    await expect(here.qemu.migrate('unix:/x', { channels: 256 })).rejects.toMatchObject({
       code: 'ARGUMENT_INVALID',
     });
   });
@@ -210,7 +208,7 @@ describe('migration of a running guest', () => {
     const address = `tcp:127.0.0.1:${await freePort()}`;
     const there = await start([...args, '-incoming', address]);
     const arrived = there.qemu.contWhenArrived();
-    await here.qemu.migrate(address, { fds });
+    await here.qemu.migrate(address);
     await arrived;
     await here[Symbol.asyncDispose]();
     textBefore += here.console.text;

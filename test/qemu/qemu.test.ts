@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { Qemu } from '../../core/qemu/qemu.ts';
 import { native } from '../../native/index.ts';
+import { directFdSource } from './direct-fd-source.ts';
 import { FakeMonitor, greeting } from './fake-qemu.ts';
 import { bareArguments, startQemu } from './unsandboxed.ts';
 
@@ -44,7 +45,7 @@ describe('the adapter of a real QEMU', () => {
   test('a guest that runs already is refused: the barrier is behind it', async () => {
     const [ours, theirs] = native.socketPair({ type: 'stream' });
     using monitor = new FakeMonitor(theirs);
-    const qemu = new Qemu(ours);
+    const qemu = new Qemu(ours, directFdSource());
     const built = qemu.waitUntilBuilt();
     monitor.send(greeting);
     monitor.answer(await monitor.command());

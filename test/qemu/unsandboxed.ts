@@ -7,6 +7,7 @@ import { OwnedFd } from '../../core/owned-fd.ts';
 import { prepareArguments } from '../../core/qemu/arguments.ts';
 import { Qemu } from '../../core/qemu/qemu.ts';
 import { native } from '../../native/index.ts';
+import { directFdSource } from './direct-fd-source.ts';
 
 /** A QEMU without any confinement, for tests of the adapter alone. */
 export interface UnsandboxedQemu extends AsyncDisposable {
@@ -34,7 +35,7 @@ export async function startQemu(args: readonly string[]): Promise<UnsandboxedQem
     words += chunk;
   });
   const started: UnsandboxedQemu = {
-    qemu: new Qemu(ours),
+    qemu: new Qemu(ours, directFdSource()),
     child,
     console: new GuestConsole(stdout),
     stderr: () => words,
