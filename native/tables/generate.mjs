@@ -3,11 +3,11 @@
 //
 // Needs gcc, libc6-dev, linux-libc-dev, linux-libc-dev-arm64-cross and linux-libc-dev-riscv64-cross. The signatures need one file more,
 // include/linux/syscalls.h of any linux-headers-VERSION-common package (`apt-get download` and `dpkg-deb -x` will do); without it they are left
-// as they are. test/tables compares the committed tables with what this program makes.
+// as they are. With --json it writes nothing and prints the tables of the architectures whose headers are here, for test/tables.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
-import { architectures, archNames, packageVersion } from './architectures.mjs';
+import { architectures, archNames, packageVersion, presentArchitectures } from './architectures.mjs';
 import { constants, errnoNumbers } from './constants.mjs';
 import { parseParameters, prototypesOfArch, signatures } from './signatures.mjs';
 import { syscallNumbers } from './syscalls.mjs';
@@ -103,7 +103,20 @@ function literal(value) {
   return value < 0n || value < 10n ? `${value}n` : `0x${value.toString(16)}n`;
 }
 
+/** Numbers and constants as the headers on this machine have them. */
+function tablesOfThisMachine() {
+  const tables = presentArchitectures().map((arch) => {
+    const values = [...constants(arch)].map(([name, value]) => [name, String(value)]);
+    return [arch, { syscalls: Object.fromEntries(syscallNumbers(arch)), constants: Object.fromEntries(values) }];
+  });
+  return { errnos: Object.fromEntries(errnoNumbers()), architectures: Object.fromEntries(tables) };
+}
+
 function main() {
+  if (process.argv[2] === '--json') {
+    process.stdout.write(JSON.stringify(tablesOfThisMachine()));
+    return;
+  }
   writeFileSync(new URL('syscalls.generated.ts', folder), syscallsText());
   writeFileSync(new URL('constants.generated.ts', folder), constantsText());
   const header = process.argv[2];
