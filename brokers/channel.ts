@@ -123,6 +123,12 @@ export class Channel {
     this.#ended = true;
     this.#watch.close();
     for (const { fd } of this.#queue.splice(0)) fd?.close();
-    this.#handlers.onEnd(error);
+    this.#handlers.onEnd(isPeerGone(error) ? undefined : error);
   }
+}
+
+/** The launcher closed its end, with or without having read everything: no fault of the conversation. */
+function isPeerGone(error: unknown): boolean {
+  const { code } = (error ?? {}) as { readonly code?: string };
+  return code === 'EPIPE' || code === 'ECONNRESET';
 }
