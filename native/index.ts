@@ -51,7 +51,10 @@ export interface Native {
   /** One recvmsg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT. Truncation, foreign control messages or more than maxFds fds: all fds closed, throws EPROTO. */
   receiveMessage(options: { fd: number; maxBytes: number; maxFds: number }): Received;
   closeFd(options: { fd: number }): void;
-  /** Adopts nothing: calls back on the event loop when the fd is readable/writable/hung up, until closed. */
+  /**
+   * Adopts nothing: calls back on the event loop when the fd is readable/writable/hung up, until closed. Sets O_NONBLOCK (libuv does).
+   * An fd with a pending error is reported once, as everything asked for and `hangup`; close the watch then. One watch an fd: EEXIST.
+   */
   watchFd(
     options: { fd: number; readable: boolean; writable: boolean },
     callback: (events: { readable: boolean; writable: boolean; hangup: boolean }) => void,
@@ -97,7 +100,7 @@ export interface Native {
     answer: { kind: 'value'; value: bigint } | { kind: 'errno'; errno: number } | { kind: 'continue' };
   }): boolean;
   notificationValid(options: { listenerFd: number; id: bigint }): boolean;
-  /** ADDFD with SEND: the call returns the new fd number. false when the caller is gone. */
+  /** ADDFD with SEND: the call returns the new fd number. false when the caller is gone. After a throw (EMFILE: no number free there) the caller still waits for an answer. */
   answerWithFd(options: { listenerFd: number; id: bigint; fd: number; closeOnExec: boolean }): boolean;
   /** Sets SYNC_WAKE_UP where the kernel has it; returns whether it does. */
   setSyncWakeUp(options: { listenerFd: number }): boolean;
