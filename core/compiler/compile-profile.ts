@@ -41,8 +41,8 @@ const maxChainInstructions = 32768;
  * past the kernel's limits, FILTER_UNPROVEN when a proof fails.
  */
 export function compileProfile(profile: ResolvedProfile, options: CompileOptions = {}): CompiledProfile {
-  assertTightens(profile);
   const diagrams = new Diagrams();
+  assertTightens(diagrams, profile);
   const supervised = supervise(profile);
   const filters = supervised.stages.flatMap((stage) => [stage.filter, ...Object.values(stage.roles)]);
   const uncached = options.uncached ?? uncachedNumbers(filters);
@@ -128,8 +128,8 @@ function uncachedNumbers(filters: readonly FilterPolicy[]): Set<number> {
   return uncached;
 }
 
-function assertTightens(profile: ResolvedProfile): void {
-  const [problem, ...others] = proveTightening(profile);
+function assertTightens(diagrams: Diagrams, profile: ResolvedProfile): void {
+  const [problem, ...others] = proveTightening(profile, diagrams);
   if (problem === undefined) return;
   const more = others.length === 0 ? '' : ` (and ${others.length} more)`;
   throw new RatchetError(

@@ -124,10 +124,34 @@ export function decidingBits(
   for (let shift = 31; shift >= 0; shift--) {
     const bit = (1 << shift) >>> 0;
     if ((support & bit) === 0) continue;
-    const fixed = fixBits(diagrams, given, bit, value === 1 ? bit : 0);
-    if (isDecided(diagrams, fixed)) masks.set(fixed.diagram, ((masks.get(fixed.diagram) ?? 0) | bit) >>> 0);
+    const target = onlyTarget(diagrams, given, bit, value);
+    if (target !== undefined) masks.set(target, ((masks.get(target) ?? 0) | bit) >>> 0);
   }
   return masks;
+}
+
+/** Where the function leads whenever one bit has this value; undefined when that depends on other bits. */
+function onlyTarget(
+  diagrams: Diagrams,
+  { diagram, firstLevel }: WordFunction,
+  bit: number,
+  value: 0 | 1,
+): Diagram | undefined {
+  const level = firstLevel + Math.clz32(bit);
+  const seen = new Set<Diagram>();
+  let target: Diagram | undefined;
+  const visit = (at: Diagram): boolean => {
+    if (seen.has(at)) return true;
+    seen.add(at);
+    const here = diagrams.level(at);
+    if (here >= firstLevel + 32) {
+      target ??= at;
+      return target === at;
+    }
+    if (here === level) return visit(value === 1 ? diagrams.high(at, here) : diagrams.low(at, here));
+    return visit(diagrams.low(at, here)) && visit(diagrams.high(at, here));
+  };
+  return visit(diagram) ? target : undefined;
 }
 
 function bitOfLevel(level: number, firstLevel: number): number {

@@ -11,6 +11,7 @@ export {
   returnValue,
 } from './action.ts';
 export { archOffset, argumentOffset, auditArch, callOfWords, callWords, numberOffset, x32Bit } from './call-data.ts';
+export { disassemble, wordName } from './disassemble.ts';
 export {
   decodeProgram,
   encodeProgram,

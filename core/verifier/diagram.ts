@@ -14,10 +14,10 @@ export type Diagram = number;
 /** Level of terminals: below every variable. */
 export const terminalLevel = 512;
 
-/** Past this many nodes a foreign program is given up on (about 200 MB); compiled ones need a few thousand. */
-const maxNodes = 8_000_000;
+/** Past this many nodes a foreign program is given up on (some seconds, 50 MB); compiled ones need a few thousand. */
+const maxNodes = 2_000_000;
 
-const cacheSlots = 1 << 16;
+const cacheSlots = 1 << 15;
 
 /** Node 0 and node 1 of every `Diagrams`. */
 export const never: Diagram = 0;
@@ -32,6 +32,11 @@ export class Diagrams {
   private count = 0;
   private readonly terminals = new Map<number, Diagram>();
   private readonly cache = new Int32Array(cacheSlots * 4).fill(-1);
+  private readonly combineCache = new Int32Array(cacheSlots * 4).fill(-1);
+  private readonly operations = new WeakMap<object, number>();
+  private nextOperation = 0;
+  /** Diagrams of policies, their entries and conditions, by the object they were made from. */
+  readonly meanings = new WeakMap<object, Diagram>();
 
   constructor() {
     this.terminal(0);
@@ -126,22 +131,7 @@ export class Diagrams {
 
   /** `operation` on the values of two functions, pointwise. */
   combine(operation: (first: number, second: number) => number, first: Diagram, second: Diagram): Diagram {
-    const done = new Map<number, Diagram>();
-    const visit = (f: Diagram, g: Diagram): Diagram => {
-      if (this.isTerminal(f) && this.isTerminal(g)) return this.terminal(operation(this.valueOf(f), this.valueOf(g)));
-      const key = f * maxNodes + g;
-      const known = done.get(key);
-      if (known !== undefined) return known;
-      const level = Math.min(this.level(f), this.level(g));
-      const result = this.node(
-        level,
-        visit(this.low(f, level), this.low(g, level)),
-        visit(this.high(f, level), this.high(g, level)),
-      );
-      done.set(key, result);
-      return result;
-    };
-    return visit(first, second);
+    return this.combined(operation, this.operationId(operation), first, second);
   }
 
   /** `operation` on the values of one function. */
@@ -168,6 +158,32 @@ export class Diagrams {
     let at = diagram;
     while (!this.isTerminal(at)) at = (bit(this.level(at)) ? this.highs[at] : this.lows[at]) as number;
     return this.valueOf(at);
+  }
+
+  private combined(operation: (first: number, second: number) => number, id: number, f: Diagram, g: Diagram): Diagram {
+    const { levels } = this;
+    const level = Math.min(levels[f] as number, levels[g] as number);
+    if (level === terminalLevel) return this.terminal(operation(this.valueOf(f), this.valueOf(g)));
+    const slot = (hash3(id, f, g) & (cacheSlots - 1)) * 4;
+    const cache = this.combineCache;
+    if (cache[slot] === id && cache[slot + 1] === f && cache[slot + 2] === g) return cache[slot + 3] as number;
+    const low = this.combined(operation, id, this.low(f, level), this.low(g, level));
+    const high = this.combined(operation, id, this.high(f, level), this.high(g, level));
+    const result = this.node(level, low, high);
+    cache[slot] = id;
+    cache[slot + 1] = f;
+    cache[slot + 2] = g;
+    cache[slot + 3] = result;
+    return result;
+  }
+
+  private operationId(operation: object): number {
+    let id = this.operations.get(operation);
+    if (id === undefined) {
+      id = this.nextOperation++;
+      this.operations.set(operation, id);
+    }
+    return id;
   }
 
   private append(level: number, low: number, high: number): Diagram {

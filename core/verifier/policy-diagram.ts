@@ -19,6 +19,20 @@ export interface NumberRange {
 
 /** The whole policy, foreign ABIs included. */
 export function policyDiagram(diagrams: Diagrams, policy: FilterPolicy): Diagram {
+  return remembered(diagrams, policy, () => wholePolicy(diagrams, policy));
+}
+
+/** Stages share most of their rules as objects, and each policy is looked at more than once. */
+function remembered(diagrams: Diagrams, object: object, derive: () => Diagram): Diagram {
+  let diagram = diagrams.meanings.get(object);
+  if (diagram === undefined) {
+    diagram = derive();
+    diagrams.meanings.set(object, diagram);
+  }
+  return diagram;
+}
+
+function wholePolicy(diagrams: Diagrams, policy: FilterPolicy): Diagram {
   const native = overNumbers(diagrams, numberRanges(diagrams, policy));
   const isNative = equal(diagrams, wordBits(diagrams, archOffset), constantBits(BigInt(auditArch[policy.arch]), 32));
   return diagrams.choose(isNative, native, diagrams.terminal(encodeAction(policy.foreign)));
@@ -62,6 +76,10 @@ export function numberRanges(diagrams: Diagrams, policy: FilterPolicy): NumberRa
 
 /** All rules of one syscall as a function of the arguments. Throws ARGUMENT_INVALID on rules that contradict each other. */
 export function syscallDiagram(diagrams: Diagrams, syscall: SyscallRules): Diagram {
+  return remembered(diagrams, syscall, () => rulesDiagram(diagrams, syscall));
+}
+
+function rulesDiagram(diagrams: Diagrams, syscall: SyscallRules): Diagram {
   let result = diagrams.terminal(encodeAction(syscall.otherwise));
   const claimed = new Map<number, Diagram>();
   for (const rule of syscall.rules) {
@@ -86,6 +104,10 @@ export function syscallDiagram(diagrams: Diagrams, syscall: SyscallRules): Diagr
 
 /** Where a condition holds. */
 export function conditionDiagram(diagrams: Diagrams, condition: Condition): Diagram {
+  return remembered(diagrams, condition, () => termDiagram(diagrams, condition));
+}
+
+function termDiagram(diagrams: Diagrams, condition: Condition): Diagram {
   switch (condition.kind) {
     case 'always':
       return always;
@@ -148,11 +170,20 @@ function memberDiagram(diagrams: Diagrams, condition: Extract<Condition, { kind:
   );
   const high = firstLevel(argumentOffset(condition.arg, 'high'));
   const low = firstLevel(argumentOffset(condition.arg, 'low'));
+  const lowWords = values.map((value) => Number(value & 0xffffffffn));
+  const highWords = values.map((value) => Number(value >> 32n));
+  const isSet = (index: number, bit: number): boolean =>
+    (((bit >= 32 ? highWords[index] : lowWords[index]) as number) & (1 << (bit & 31))) !== 0;
   const build = (from: number, to: number, bit: number): Diagram => {
     if (from === to) return never;
     if (bit < 0) return always;
     let middle = from;
-    while (middle < to && ((values[middle] as bigint) >> BigInt(bit)) % 2n === 0n) middle++;
+    let end = to;
+    while (middle < end) {
+      const probe = (middle + end) >>> 1;
+      if (isSet(probe, bit)) end = probe;
+      else middle = probe + 1;
+    }
     const level = bit >= 32 ? high + 63 - bit : low + 31 - bit;
     return diagrams.node(level, build(from, middle, bit - 1), build(middle, to, bit - 1));
   };

@@ -21,21 +21,11 @@ export interface TighteningProblem extends Source {
 }
 
 /** Everything that is not a tightening, one problem a syscall and pair of policies; empty when the profile only tightens. */
-export function proveTightening(profile: ResolvedProfile): readonly TighteningProblem[] {
-  const diagrams = new Diagrams();
-  const known = new Map<FilterPolicy, Diagram>();
-  const meaning = (policy: FilterPolicy): Diagram => {
-    const found = known.get(policy) ?? policyDiagram(diagrams, policy);
-    known.set(policy, found);
-    return found;
-  };
+export function proveTightening(profile: ResolvedProfile, diagrams = new Diagrams()): readonly TighteningProblem[] {
+  const meaning = (policy: FilterPolicy): Diagram => policyDiagram(diagrams, policy);
   const problems: TighteningProblem[] = [];
   const compare = (comparison: Comparison): void => {
-    const bad = diagrams.combine(
-      (before, after) => (comparison.looser(before, after) ? 1 : 0),
-      meaning(comparison.before),
-      meaning(comparison.after),
-    );
+    const bad = diagrams.combine(comparison.looser, meaning(comparison.before), meaning(comparison.after));
     for (const call of exampleCalls(diagrams, bad, comparison.after))
       problems.push(problemOf(comparison, call, profile.file));
   };
@@ -50,7 +40,7 @@ export function proveTightening(profile: ResolvedProfile): readonly TighteningPr
         after: stage.filter,
         afterName: name,
         code: 'stage-loosens',
-        looser: isLooser,
+        looser: loosens,
       });
     }
     for (const [roleName, role] of Object.entries(stage.roles)) {
@@ -61,7 +51,7 @@ export function proveTightening(profile: ResolvedProfile): readonly TighteningPr
         after: role,
         afterName,
         code: 'role-loosens',
-        looser: isLooser,
+        looser: loosens,
       });
       compare({
         before: stage.filter,
@@ -79,7 +69,7 @@ export function proveTightening(profile: ResolvedProfile): readonly TighteningPr
           after: role,
           afterName,
           code: 'stage-loosens',
-          looser: isLooser,
+          looser: loosens,
         });
       }
     }
@@ -93,7 +83,7 @@ interface Comparison {
   readonly after: FilterPolicy;
   readonly afterName: string;
   readonly code: TighteningProblem['code'];
-  readonly looser: (before: number, after: number) => boolean;
+  readonly looser: (before: number, after: number) => 0 | 1;
 }
 
 /** allow, log and trace (where a tracer decides) before broker, and that before every refusal. */
@@ -101,9 +91,13 @@ export function isLooser(before: number, after: number): boolean {
   return rank(after) > rank(before);
 }
 
+function loosens(before: number, after: number): 0 | 1 {
+  return isLooser(before, after) ? 1 : 0;
+}
+
 /** The listener answers by the stage, whose verdict would let the call run. */
-function brokersWhatIsAllowed(before: number, after: number): boolean {
-  return after === returnValue.userNotification && permits(before);
+function brokersWhatIsAllowed(before: number, after: number): 0 | 1 {
+  return after === returnValue.userNotification && permits(before) ? 1 : 0;
 }
 
 function rank(value: number): number {
