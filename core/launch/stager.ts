@@ -189,7 +189,7 @@ function failed(step: string, errno: string): RatchetError {
 }
 
 const stagerCures: Readonly<Record<string, string>> = {
-  'exec-fd': 'raise the hard limit of open files to at least 65536 (LimitNOFILE= or ulimit -Hn)',
-  seccomp: 'the kernel refused the start filter: run `ratchet doctor`',
+  'exec-fd': 'raise the hard limit of open files to at least 16384 (LimitNOFILE= or ulimit -Hn)',
+  filter: 'the kernel refused the start filter: run `ratchet doctor`',
   exec: 'check that the program is an executable of this machine, not a script',
 };
