@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { RatchetError } from '../../core/errors.ts';
 import type { ProblemCode } from '../../core/policy/index.ts';
-import { ProfileError, parseProfile } from '../../core/policy/index.ts';
+import { ProfileError, parseProfile, problemCodes } from '../../core/policy/index.ts';
 
 const head = 'version: 1\nname: t\nvmm: t\n';
 
@@ -306,6 +306,120 @@ const cases: readonly Case[] = [
     code: 'include-failed',
     says: 'groups/none',
   },
+  {
+    name: 'a feature for no stage',
+    text: `${head}stages: { start: {} }\nfeatures: { f: { why: w, stages: { strat: {} } } }`,
+    at: 'p.yaml:5:36',
+    code: 'unknown-stage',
+    says: 'did you mean "start"',
+  },
+  {
+    name: 'use beside an errno',
+    text: `${head}groups: { g: [] }\n${stage('- use: [g]\n  errno: EPERM').slice(head.length)}`,
+    at: 'p.yaml:9:9',
+    code: 'wrong-value',
+    says: 'cannot stand beside',
+  },
+  {
+    name: 'a group that uses itself',
+    text: `${head}groups: { a: [{ use: [b] }], b: [{ use: [a] }] }\nstages: { start: {} }`,
+    at: 'p.yaml:4:42',
+    code: 'unknown-group',
+    says: 'a -> b -> a',
+  },
+  {
+    name: 'a list that contains itself',
+    text: `${head}names: { a: ["@a"] }\n${stage('- allow: ["@a"]\n  why: w').slice(head.length)}`,
+    at: 'p.yaml:4:14',
+    code: 'unknown-group',
+    says: 'contains itself',
+  },
+  {
+    name: 'a group among names',
+    text: `${head}groups: { g: [] }\n${stage('- allow: ["@g"]\n  why: w').slice(head.length)}`,
+    at: 'p.yaml:8:17',
+    code: 'unknown-group',
+    says: 'use: [g]',
+  },
+  {
+    name: 'a mistake in a group that nobody uses',
+    text: `${head}groups: { g: [{ allow: [raed], why: w }] }\nstages: { start: {} }`,
+    at: 'p.yaml:4:25',
+    code: 'unknown-syscall',
+    says: 'read',
+  },
+  {
+    name: 'a mistake in a rule for another architecture',
+    text: stage('- allow: [opne]\n  on: [aarch64]\n  why: w'),
+    at: 'p.yaml:7:17',
+    code: 'unknown-syscall',
+    says: 'open',
+  },
+  {
+    name: 'an unknown architecture',
+    text: stage('- allow: [read]\n  on: [x86-64]\n  why: w'),
+    at: 'p.yaml:8:14',
+    code: 'wrong-value',
+    says: 'x86_64',
+  },
+  {
+    name: 'an empty why',
+    text: stage('- allow: [read]\n  why: ""'),
+    at: 'p.yaml:8:14',
+    code: 'wrong-value',
+    says: 'must not be empty',
+  },
+  {
+    name: 'keep without from',
+    text: `${head}stages:\n  start:\n    keep: [read]`,
+    at: 'p.yaml:6:5',
+    code: 'wrong-value',
+    says: 'needs "from"',
+  },
+  {
+    name: 'same without from',
+    text: `${head}stages:\n  start:\n    broker: { same: true }`,
+    at: 'p.yaml:6:15',
+    code: 'wrong-value',
+    says: 'needs "from"',
+  },
+  {
+    name: 'two different otherwise',
+    text: stage(
+      '- refuse: [dup]\n  errno: EPERM\n  when: otherwise\n  why: w\n- refuse: [dup]\n  errno: EACCES\n  when: otherwise\n  why: w',
+    ),
+    at: 'p.yaml:11:9',
+    code: 'contradiction',
+    says: 'p.yaml:7:9',
+  },
+  {
+    name: 'a role that lets more through',
+    text: `${head}stages:\n  start:\n    roles: { vcpu: { why: w, default: allow } }`,
+    at: 'p.yaml:6:39',
+    code: 'dangerous',
+    says: 'only be tighter',
+  },
+  {
+    name: 'a broker row that says nothing',
+    text: `${head}stages:\n  start:\n    broker: { open: [{ why: w }] }`,
+    at: 'p.yaml:6:22',
+    code: 'missing-key',
+    says: 'exactly one of',
+  },
+  {
+    name: 'a broker refusal without errno',
+    text: `${head}stages:\n  start:\n    broker: { open: [{ refuse: [/a], why: w }] }`,
+    at: 'p.yaml:6:22',
+    code: 'missing-key',
+    says: 'belong together',
+  },
+  {
+    name: 'a bad interface name',
+    text: `${head}stages:\n  start:\n    broker: { tap: [{ grant: ["a b"], why: w }] }`,
+    at: 'p.yaml:6:31',
+    code: 'address',
+    says: 'network interface',
+  },
 ];
 
 describe('a faulty profile', () => {
@@ -316,6 +430,33 @@ describe('a faulty profile', () => {
     expect(found?.message).toMatch(
       says instanceof RegExp ? says : new RegExp(says.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')),
     );
+  });
+
+  it('is refused with the place in an included file', () => {
+    const files = {
+      lib: 'version: 1\ngroups:\n  g:\n    - allow: [raed]\n      why: w\n',
+      twice: 'version: 1\ngroups: { g: [] }\n',
+      bad: 'version: 1\nstages: {}',
+    };
+    const text = (include: string) => `${head}include: ${include}\nstages: { start: {} }`;
+    expect(problemsOf(text('[lib]'), [], files)).toMatchObject([{ at: 'lib.yaml:4:15', code: 'unknown-syscall' }]);
+    expect(problemsOf(text('[bad]'), [], files)).toMatchObject([{ at: 'bad.yaml:2:1', code: 'unknown-key' }]);
+    expect(problemsOf(text('[twice, lib]'), [], files)).toContainEqual(
+      expect.objectContaining({ code: 'duplicate', message: expect.stringContaining('already defined at') }),
+    );
+  });
+
+  it('is refused when a feature is chosen that it does not have', () => {
+    const text = `${head}stages: { start: {} }\nfeatures: { vnc: { why: w, stages: {} } }`;
+    expect(problemsOf(text, ['vcn'])).toMatchObject([
+      { at: 'p.yaml:1:1', code: 'unknown-feature', message: expect.stringContaining('"vnc"') },
+    ]);
+    expect(problemsOf(text, ['vnc'])).toEqual([]);
+  });
+
+  it('has each kind of problem among these cases', () => {
+    const shown = new Set<ProblemCode>([...cases.map(({ code }) => code), 'unknown-feature']);
+    expect(problemCodes.filter((code) => !shown.has(code))).toEqual([]);
   });
 
   it('shows all problems at once, in order', () => {

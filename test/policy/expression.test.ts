@@ -193,18 +193,14 @@ const compare: fc.Arbitrary<Condition> = fc.constantFrom(...widths).chain((width
     }),
 );
 
-const membership: fc.Arbitrary<Condition> = fc
-  .constantFrom(...widths)
-  .chain((width) =>
-    fc
-      .record({
-        arg: fc.integer({ min: 0, max: 2 }),
-        values: fc.uniqueArray(word(width), { minLength: 1, maxLength: 5 }),
-      })
-      .map(
-        ({ arg, values }): Condition => ({ kind: 'in', arg, width, values: values.sort((a, b) => (a < b ? -1 : 1)) }),
-      ),
-  );
+const membership: fc.Arbitrary<Condition> = fc.constantFrom(...widths).chain((width) =>
+  fc
+    .record({
+      arg: fc.integer({ min: 0, max: 2 }),
+      values: fc.uniqueArray(word(width), { minLength: 1, maxLength: 5 }),
+    })
+    .map(({ arg, values }): Condition => ({ kind: 'in', arg, width, values: values.sort((a, b) => (a < b ? -1 : 1)) })),
+);
 
 const condition: fc.Arbitrary<Condition> = fc.letrec<{ tree: Condition; leaf: Condition }>((tie) => ({
   leaf: fc.oneof(compare, membership),
