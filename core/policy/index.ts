@@ -8,6 +8,7 @@ export { ExpressionError } from './expression/error.ts';
 export { formatCondition } from './expression/format.ts';
 export { type ConditionContext, parseCondition } from './expression/parse.ts';
 export { type Grant, withGrants } from './grants.ts';
+export { type ImportOptions, type ImportResult, importOci } from './imports/oci.ts';
 export type { Include } from './library.ts';
 export { type ParseOptions, parseProfile } from './parse-profile.ts';
 export { formatProblem, formatSource, type Problem, type ProblemCode, ProfileError, problemCodes } from './problem.ts';

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rules for single calls, as importers read them, made into the text of a profile.
+
+import { stringify } from 'yaml';
+import { errnoName } from '../../tables/index.ts';
+import { dangerousCalls } from '../dangerous.ts';
+import type { Action } from '../types.ts';
+
+/** One alternative for one call. `when` is undefined for all arguments. */
+export interface CallRule {
+  readonly name: string;
+  readonly action: Action;
+  readonly why: string;
+  readonly when: string | undefined;
+}
+
+/** The kernel's own order of actions, strictest first (include/uapi/linux/seccomp.h). */
+const strictness = ['kill-process', 'kill-thread', 'trap', 'errno', 'broker', 'trace', 'log', 'allow'];
+
+/** Rules of different actions for one call must not overlap in a profile: the stricter one wins, and the looser ones say so. */
+export function disjoint(name: string, rules: readonly CallRule[], losses: string[]): readonly CallRule[] {
+  const byAction = new Map<string, CallRule[]>();
+  for (const rule of rules) {
+    const key = JSON.stringify(rule.action);
+    byAction.set(key, [...(byAction.get(key) ?? []), rule]);
+  }
+  if (byAction.size < 2) return merged(rules);
+  losses.push(`${name} has entries of different actions: where two hold, the stricter one was taken`);
+  const groups = [...byAction.values()].sort((a, b) => rank(a) - rank(b));
+  const result: CallRule[] = [];
+  const stricter: string[] = [];
+  for (const group of groups) {
+    const open = group.find(({ when }) => when === undefined);
+    if (open !== undefined) {
+      result.push({ ...open, when: stricter.length === 0 ? undefined : 'otherwise' });
+      break;
+    }
+    const own = merged(group);
+    const without = stricter.map((text) => ` and not (${text})`).join('');
+    result.push(...own.map((rule) => ({ ...rule, when: `(${rule.when})${without}` })));
+    stricter.push(...own.map(({ when }) => when ?? ''));
+  }
+  return result;
+}
+
+function rank(group: readonly CallRule[]): number {
+  return strictness.indexOf(group[0]?.action.kind ?? 'allow');
+}
+
+/** An unconditional rule makes the conditional ones of the same action superfluous. */
+function merged(rules: readonly CallRule[]): readonly CallRule[] {
+  const open = rules.find(({ when }) => when === undefined);
+  return open === undefined ? [...new Map(rules.map((rule) => [rule.when, rule])).values()] : [open];
+}
+
+/** The profile of one stage with these rules. */
+export function profileText(file: string, fallback: Action, rules: readonly CallRule[]): string {
+  const byKind = new Map<string, CallRule[]>();
+  for (const rule of rules) {
+    // Conditions name the arguments of one call; rules without one can stand together.
+    const key =
+      rule.when === undefined
+        ? `${JSON.stringify(rule.action)} ${rule.why} ${isRisky(rule)}`
+        : JSON.stringify([rule.name, rule.when]);
+    byKind.set(key, [...(byKind.get(key) ?? []), rule]);
+  }
+  const letsAll = fallback.kind === 'allow' || fallback.kind === 'log' || fallback.kind === 'trace';
+  const profile = {
+    version: 1,
+    name: nameFrom(file),
+    vmm: 'none',
+    stages: {
+      start: {
+        default: defaultText(fallback),
+        // libseccomp has no tail for newer calls: they get the default.
+        unknown: defaultText(fallback),
+        foreign: 'kill-process',
+        ...(letsAll ? { risk: `the source lets through what it does not list (${file})` } : {}),
+        syscalls: [...byKind.values()].map((group) => ruleObject(group, file)),
+      },
+    },
+  };
+  return `# Imported from ${file}.\n${stringify(profile, { lineWidth: 140 })}`;
+}
+
+function ruleObject(group: readonly CallRule[], file: string): object {
+  const [first] = group;
+  if (first === undefined) return {};
+  const { action, when, why } = first;
+  const names = group.map(({ name }) => name).sort();
+  const key = action.kind === 'errno' ? 'refuse' : action.kind;
+  return {
+    [key]: names,
+    ...(action.kind === 'errno' ? { errno: errnoName(action.errno) } : {}),
+    ...(action.kind === 'trace' ? { data: action.data } : {}),
+    ...(when === undefined ? {} : { when }),
+    why,
+    ...(isRisky(first) ? { risk: `${file} allows it whatever the arguments` } : {}),
+  };
+}
+
+function isRisky({ name, action, when }: CallRule): boolean {
+  return (
+    dangerousCalls.has(name) &&
+    (when === undefined || when === 'otherwise') &&
+    ['allow', 'log', 'trace'].includes(action.kind)
+  );
+}
+
+function defaultText(action: Action): string {
+  if (action.kind === 'errno') return `errno ${errnoName(action.errno) ?? 'EPERM'}`;
+  return action.kind === 'trace' ? `trace ${action.data}` : action.kind === 'broker' ? 'errno EPERM' : action.kind;
+}
+
+function nameFrom(file: string): string {
+  const base =
+    file
+      .split('/')
+      .at(-1)
+      ?.replace(/\.[^.]*$/, '') ?? '';
+  return base === '' ? 'imported' : base;
+}

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+// OCI runtime, Docker and Podman seccomp JSON as a ratchet profile. What cannot be said in the other language is never guessed:
+// it is left out on the strict side, and reported.
+//
+// What the source means (as runc does it): entries with the default's own action do nothing; the arguments of one entry are all required, except
+// when one index is tested twice, then each test is an entry of its own; entries of one call are alternatives; comparisons are on all 64 bits.
+
+import { parse } from 'yaml';
+import { RatchetError } from '../../errors.ts';
+import { errnoName, parametersOf, syscallNumber } from '../../tables/index.ts';
+import { sameAction } from '../actions.ts';
+import { neverBrokered } from '../dangerous.ts';
+import { parseCondition } from '../expression/parse.ts';
+import { satisfiable } from '../satisfiable.ts';
+import type { Action, Arch, Condition } from '../types.ts';
+import { type CallRule, disjoint, profileText } from './call-rules.ts';
+import { type OciArg, type OciEntry, type OciProfile, ociSchema } from './oci-schema.ts';
+
+export interface ImportOptions {
+  /** Name of the text in messages, and the source named in each rule. */
+  readonly file: string;
+  readonly arch: Arch;
+  /** Capabilities the program will have (CAP_SYS_ADMIN...), for entries that depend on them. */
+  readonly capabilities?: readonly string[];
+}
+
+export interface ImportResult {
+  readonly profileText: string;
+  /** What the profile does not say as the source did, one sentence each. */
+  readonly losses: readonly string[];
+}
+
+/** Translates the text for one architecture. Throws PROFILE_INVALID when it is no seccomp profile. */
+export function importOci(text: string, options: ImportOptions): ImportResult {
+  const source = readSource(text, options.file);
+  const losses: string[] = [];
+  reportGlobals(source, options.arch, losses);
+  const fallback = actionOf(source.defaultAction, source.defaultErrnoRet ?? undefined, 'defaultAction', losses) ?? {
+    kind: 'kill-process',
+  };
+  const missing = new Set<string>();
+  const wideTests = { count: 0 };
+  const calls = new Map<string, CallRule[]>();
+  for (const [index, entry] of (source.syscalls ?? []).entries()) {
+    const where = `entry ${index + 1}`;
+    if (!applies(entry, options, where, losses)) continue;
+    const action = actionOf(entry.action, entry.errnoRet ?? undefined, where, losses);
+    if (action === undefined || sameAction(loud(action), loud(fallback))) continue;
+    const why = entry.comment ? `${entry.comment} (${options.file}, ${where})` : `from ${options.file}, ${where}`;
+    for (const name of namesOf(entry)) {
+      if (syscallNumber(options.arch, name) === undefined) missing.add(name);
+      else {
+        const rules = callRules(entry, { name, action, why, where }, options.arch, losses, wideTests);
+        calls.set(name, [...(calls.get(name) ?? []), ...rules]);
+      }
+    }
+  }
+  if (missing.size > 0) losses.push(`not system calls of ${options.arch}, left out: ${[...missing].sort().join(', ')}`);
+  if (wideTests.count > 0) {
+    losses.push(
+      `${wideTests.count} comparisons look at all 64 bits of arguments that the kernel takes as 32 bits, as the source does: write the argument without u64() to ignore the high half`,
+    );
+  }
+  const rules = [...calls].flatMap(([name, list]) => disjoint(name, list, losses));
+  return { profileText: profileText(options.file, fallback, rules), losses };
+}
+
+function readSource(text: string, file: string): OciProfile {
+  const invalid = (what: string): RatchetError =>
+    new RatchetError('PROFILE_INVALID', `${file}: ${what}`, {
+      next: 'give the seccomp JSON of an OCI runtime, Docker or Podman',
+    });
+  let value: unknown;
+  try {
+    value = parse(text, { intAsBigInt: true });
+  } catch (error) {
+    throw invalid(error instanceof Error ? error.message : String(error));
+  }
+  // A whole config.json has it under linux.seccomp, a Kubernetes SeccompProfile under spec.
+  const inner = member(member(value, 'linux'), 'seccomp') ?? member(value, 'spec') ?? value;
+  const result = ociSchema.safeParse(inner);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  throw invalid(`${issue?.path.join('.') || 'the text'}: ${issue?.message ?? 'is no seccomp profile'}`);
+}
+
+function member(value: unknown, key: string): unknown {
+  return value !== null && typeof value === 'object' && Object.hasOwn(value, key) ? Reflect.get(value, key) : undefined;
+}
+
+const scmpArches: Readonly<Record<Arch, string>> = {
+  x86_64: 'SCMP_ARCH_X86_64',
+  aarch64: 'SCMP_ARCH_AARCH64',
+  riscv64: 'SCMP_ARCH_RISCV64',
+};
+
+function reportGlobals(source: OciProfile, arch: Arch, losses: string[]): void {
+  const own = scmpArches[arch];
+  const mapped = source.archMap?.find(({ architecture }) => architecture === own)?.subArchitectures ?? [];
+  const others = [...(source.architectures ?? []), ...mapped].filter((name) => name !== own);
+  if (others.length > 0)
+    losses.push(`calls of other architectures are killed, also those of ${[...new Set(others)].join(', ')}`);
+  if (source.architectures && source.architectures.length > 0 && !source.architectures.includes(own)) {
+    losses.push(`the source does not name ${own} among its architectures; its rules were taken for it all the same`);
+  }
+  for (const flag of source.flags ?? []) {
+    if (flag !== 'SECCOMP_FILTER_FLAG_TSYNC') losses.push(`the flag ${flag} is not part of a profile`);
+  }
+  if (source.listenerPath) losses.push('listenerPath: notifications go to the broker instead');
+}
+
+/** As Docker and Podman do it: every `includes` must hold, no `excludes` may. */
+function applies(
+  entry: OciEntry,
+  { arch, capabilities = [] }: ImportOptions,
+  where: string,
+  losses: string[],
+): boolean {
+  const { includes, excludes } = entry;
+  const arches = { x86_64: ['amd64', 'x86_64'], aarch64: ['arm64', 'aarch64'], riscv64: ['riscv64'] }[arch];
+  const isArch = (names: readonly string[]): boolean => names.some((name) => arches.includes(name));
+  if (includes?.arches && includes.arches.length > 0 && !isArch(includes.arches)) return false;
+  if (excludes?.arches && isArch(excludes.arches)) return false;
+  if (includes?.caps && !includes.caps.every((cap) => capabilities.includes(cap))) return false;
+  if (excludes?.caps?.some((cap) => capabilities.includes(cap))) return false;
+  if (includes?.minKernel)
+    losses.push(`${where}: taken over for every kernel, the source wants ${includes.minKernel} or later`);
+  if (excludes?.minKernel) {
+    losses.push(`${where}: left out, the source drops it from kernel ${excludes.minKernel} on`);
+    return false;
+  }
+  return true;
+}
+
+function actionOf(name: string, errnoRet: bigint | undefined, where: string, losses: string[]): Action | undefined {
+  switch (name) {
+    case 'SCMP_ACT_ALLOW':
+      return { kind: 'allow' };
+    case 'SCMP_ACT_LOG':
+      return { kind: 'log' };
+    case 'SCMP_ACT_TRAP':
+      return { kind: 'trap' };
+    case 'SCMP_ACT_TRACE':
+      return { kind: 'trace', data: Number((errnoRet ?? 1n) & 0xffffn) };
+    case 'SCMP_ACT_NOTIFY':
+      losses.push(`${where}: SCMP_ACT_NOTIFY became broker, which refuses what no broker rule grants`);
+      return { kind: 'broker' };
+    case 'SCMP_ACT_KILL':
+    case 'SCMP_ACT_KILL_THREAD':
+      return { kind: 'kill-thread' };
+    case 'SCMP_ACT_KILL_PROCESS':
+      return { kind: 'kill-process' };
+    case 'SCMP_ACT_ERRNO': {
+      const errno = Number(errnoRet ?? 1n);
+      if (errnoName(errno) !== undefined) return { kind: 'errno', errno, quiet: false };
+      losses.push(`${where}: errno ${errno} has no name, EPERM was taken`);
+      return { kind: 'errno', errno: 1, quiet: false };
+    }
+    default:
+      losses.push(`${where}: unknown action ${name}, left out`);
+      return undefined;
+  }
+}
+
+function loud(action: Action): Action {
+  return action.kind === 'errno' ? { ...action, quiet: false } : action;
+}
+
+function namesOf(entry: OciEntry): readonly string[] {
+  return [...new Set([...(entry.names ?? []), ...(entry.name ? [entry.name] : [])])];
+}
+
+/** The alternatives that one entry makes for one call. */
+function callRules(
+  entry: OciEntry,
+  rule: { readonly name: string; readonly action: Action; readonly why: string; readonly where: string },
+  arch: Arch,
+  losses: string[],
+  wideTests: { count: number },
+): readonly CallRule[] {
+  const { name, action, why, where } = rule;
+  if (action.kind === 'broker' && neverBrokered.has(name)) {
+    losses.push(`${where}: ${name} can never be brokered, left out`);
+    return [];
+  }
+  const args = entry.args ?? [];
+  if (args.length === 0) return [{ name, action, why, when: undefined }];
+  const twice = new Set(args.map(({ index }) => index)).size < args.length;
+  const alternatives = twice ? args.map((arg) => [arg]) : [args];
+  return alternatives.flatMap((tests): readonly CallRule[] => {
+    const texts = tests.map((test) => testText(test, name, arch));
+    const bad = texts.indexOf(undefined);
+    // What cannot be tested is not permitted, and a refusal that cannot be restricted holds always.
+    if (bad >= 0) {
+      const permits = action.kind === 'allow' || action.kind === 'log';
+      losses.push(
+        `${where}: ${name} has no test "${tests[bad]?.op}" of argument ${tests[bad]?.index}; ${permits ? 'left out' : 'it holds for all arguments'}`,
+      );
+      return permits ? [] : [{ name, action, why, when: undefined }];
+    }
+    const when = simplified(texts.join(' and '), { arch, syscall: name });
+    if (when === 'never') {
+      losses.push(`${where}: the test of ${name} can never hold, left out`);
+      return [];
+    }
+    wideTests.count += tests.filter(({ index }) => parametersOf(arch, name)[index]?.width === 'low32').length;
+    return [{ name, action, why, when: when === 'always' ? undefined : when }];
+  });
+}
+
+const operators: Readonly<Record<string, string>> = {
+  SCMP_CMP_NE: '!=',
+  SCMP_CMP_LT: '<',
+  SCMP_CMP_LE: '<=',
+  SCMP_CMP_EQ: '==',
+  SCMP_CMP_GE: '>=',
+  SCMP_CMP_GT: '>',
+};
+
+function testText({ index, value, valueTwo, op }: OciArg, syscall: string, arch: Arch): string | undefined {
+  const parameter = parametersOf(arch, syscall)[index];
+  if (parameter === undefined) return undefined;
+  const argument = parameter.width === 'full64' ? parameter.names[0] : `u64(${parameter.names[0]})`;
+  if (op === 'SCMP_CMP_MASKED_EQ') {
+    if (value === 0n) return valueTwo === 0n ? `${argument} >= 0` : `${argument} < 0`;
+    // A value with bits outside of the mask is met by nothing.
+    return (valueTwo & ~value) === 0n ? `(${argument} & ${hex(value)}) == ${hex(valueTwo)}` : `${argument} < 0`;
+  }
+  const operator = operators[op];
+  return operator === undefined ? undefined : `${argument} ${operator} ${hex(value)}`;
+}
+
+function hex(value: bigint): string {
+  return value < 10n ? String(value) : `0x${value.toString(16)}`;
+}
+
+function simplified(text: string, context: { readonly arch: Arch; readonly syscall: string }): string {
+  const condition: Condition = parseCondition(text, context);
+  if (satisfiable(condition) === 'no') return 'never';
+  return satisfiable({ kind: 'not', term: condition }) === 'no' ? 'always' : text;
+}
