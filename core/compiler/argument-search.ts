@@ -6,7 +6,7 @@ import { argumentOffset } from '../simulator/call-data.ts';
 import type { Diagram, Diagrams } from '../verifier/diagram.ts';
 import { firstLevel, offsetOfLevel } from '../verifier/words.ts';
 import type { Decision, DecisionGraph } from './decision.ts';
-import { type SearchItem, type SearchOptions, type SearchTree, searchTree } from './search-tree.ts';
+import { heavyShare, type SearchItem, type SearchOptions, type SearchTree, searchTree } from './search-tree.ts';
 import { isPermitting } from './target-weight.ts';
 import { type CallCounts, type WordCount, wordCounts } from './weights.ts';
 import {
@@ -17,6 +17,7 @@ import {
   nodesOf,
   supportOf,
   type WordFunction,
+  type WordInterval,
 } from './word-function.ts';
 
 export interface ArgumentContext {
@@ -191,10 +192,13 @@ class WordCompiler {
   ): SearchItem[] {
     const seen = this.possible(given);
     const total = seen.reduce((sum, { count }) => sum + count, 0);
-    const items = intervals.map((interval) => ({
-      ...interval,
-      weight: this.unseenWeight(interval.target, total, intervals.length),
-    }));
+    const hot = seen.filter(({ count }) => count >= total * heavyShare).map(({ value }) => (value & domain) >>> 0);
+    const items = intervals
+      .flatMap((interval) => splitAt(interval, hot, domain))
+      .map((interval) => ({
+        ...interval,
+        weight: this.unseenWeight(interval.target, total, intervals.length),
+      }));
     for (const { value, count } of seen) {
       const at = (value & domain) >>> 0;
       let low = 0;
@@ -233,6 +237,22 @@ class WordCompiler {
   private contents(mask: number): string {
     return `${this.offset}&${mask}`;
   }
+}
+
+/** An interval with its hot values apart, so that each can be tested for first. Bounds stay values of the domain. */
+function splitAt(interval: WordInterval, hot: readonly number[], domain: number): WordInterval[] {
+  const inside = [...new Set(hot)]
+    .filter((value) => value >= interval.from && value <= interval.to)
+    .sort((a, b) => a - b);
+  const pieces: WordInterval[] = [];
+  let { from } = interval;
+  for (const value of inside) {
+    if (value > from) pieces.push({ ...interval, from, to: ((value - 1) & domain) >>> 0 });
+    pieces.push({ ...interval, from: value, to: value });
+    if (value === interval.to) return pieces;
+    from = ((((value | ~domain) >>> 0) + 1) & domain) >>> 0;
+  }
+  return [...pieces, { ...interval, from }];
 }
 
 /** A search tree as decisions; `known` are bits that every value here has. */

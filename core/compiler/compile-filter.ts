@@ -11,7 +11,7 @@ import { type NumberRange, numberRanges } from '../verifier/policy-diagram.ts';
 import { type ArgumentContext, compileArguments, materialise } from './argument-search.ts';
 import { type Decision, DecisionGraph } from './decision.ts';
 import { layOut } from './layout.ts';
-import { type SearchItem, type SearchOptions, searchTree } from './search-tree.ts';
+import { heavyShare, type SearchItem, type SearchOptions, searchTree } from './search-tree.ts';
 import { type CallCounts, cachedShare, unseenShare } from './weights.ts';
 
 export interface CompileOptions {
@@ -99,7 +99,8 @@ function compileNumbers(context: ArgumentContext, target: FilterTarget, options:
   };
   const total = totalCalls(options.counts);
   const items: SearchItem[] = [];
-  for (const range of withoutHighNumbers(target)) {
+  const hot = hotNumbers(options.counts, total);
+  for (const range of withoutHighNumbers(target).flatMap((whole) => splitAt(whole, hot))) {
     const { from, to, decision } = range;
     if (range.above !== undefined) {
       const { unknown, foreign } = range.above;
@@ -158,6 +159,28 @@ function totalCalls(counts: CallCounts | undefined): number {
   let total = 1;
   for (const count of counts.calls.values()) total += count;
   return total;
+}
+
+function hotNumbers(counts: CallCounts | undefined, total: number): number[] {
+  const calls = [...(counts?.calls ?? [])];
+  return calls
+    .filter(([, count]) => count >= total * heavyShare)
+    .map(([nr]) => nr)
+    .sort((a, b) => a - b);
+}
+
+/** Often called numbers of a run apart from it, so that each can be tested for first. */
+function splitAt(range: TargetRange, hot: readonly number[]): TargetRange[] {
+  const pieces: TargetRange[] = [];
+  let { from } = range;
+  for (const nr of hot) {
+    if (nr < from || nr > range.to) continue;
+    if (nr > from) pieces.push({ ...range, from, to: nr - 1 });
+    pieces.push({ ...range, from: nr, to: nr });
+    from = nr + 1;
+  }
+  if (from <= range.to) pieces.push({ ...range, from });
+  return pieces;
 }
 
 interface TargetRange extends NumberRange {

@@ -32,6 +32,9 @@ export interface CompiledProfile {
   readonly stages: readonly CompiledStage[];
 }
 
+/** A delta of more instructions than this is compared with the whole policy. */
+const longDelta = 256;
+
 /** MAX_INSNS_PER_PATH: instructions of a whole chain, where each filter counts four more. */
 const maxChainInstructions = 32768;
 
@@ -105,7 +108,7 @@ function shortest(
   if (target === undefined) return whole();
   const delta: CompiledProgram = { ...compileTarget(diagrams, target, options), shape: 'delta' };
   // Freedom can only shorten what is asked for, but the searches are separate: where a delta is long, both are tried.
-  if (delta.instructions < 96) return delta;
+  if (delta.instructions < longDelta) return delta;
   const full = whole();
   const { counts } = options;
   if (counts === undefined) return full.instructions < delta.instructions ? full : delta;

@@ -56,20 +56,24 @@ const takenCost = 0.1;
 /** Price of one instruction of size, so that of two equally fast trees the smaller is taken. Relative to the total weight. */
 const sizePrice = 1e-5;
 
-/** The tree for items that cover a range without holes, in order. Adjacent items with one target count as one. */
+/** Share of all lookups from which on a single value is worth a test of its own, though its neighbours lead to the same place. */
+export const heavyShare = 0.05;
+
+/** The tree for items that cover a range without holes, in order. Adjacent light items with one target count as one. */
 export function searchTree(given: readonly SearchItem[], options: SearchOptions): SearchResult {
-  const items = mergeEqual(given);
-  const total = items.reduce((sum, item) => sum + item.weight, 0) || 1;
+  const total = given.reduce((sum, item) => sum + item.weight, 0) || 1;
+  const items = mergeEqual(given, options.bucketValues === undefined ? total * heavyShare : Number.POSITIVE_INFINITY);
   const price = total * sizePrice;
   if (options.bucketValues !== undefined) return bucketTree(items, 0, items.length - 1, options.bucketValues, price);
   return solve(items, options, price);
 }
 
-function mergeEqual(items: readonly SearchItem[]): SearchItem[] {
+function mergeEqual(items: readonly SearchItem[], heavy: number): SearchItem[] {
   const merged: SearchItem[] = [];
+  const isLight = (item: SearchItem): boolean => item.from !== item.to || item.weight < heavy;
   for (const item of items) {
     const last = merged.at(-1);
-    if (last !== undefined && last.target === item.target) {
+    if (last !== undefined && last.target === item.target && isLight(last) && isLight(item)) {
       merged[merged.length - 1] = { ...last, to: item.to, weight: last.weight + item.weight };
     } else merged.push(item);
   }
@@ -157,6 +161,9 @@ function optimalTree(groups: readonly Group[], maxPeeled: number, price: number)
   /** -2: leaf, -1: peel the next, otherwise the first group of the upper part. */
   const choice = new Int32Array(n * n * layers);
   const prefix = new Float64Array(n + 1);
+  const weights = Float64Array.from(groups, (group) => group.weight);
+  const keys = Int32Array.from(groups, (group) => group.key);
+  const gone = new Uint8Array(n);
   groups.forEach((group, index) => {
     prefix[index + 1] = (prefix[index] as number) + group.weight;
   });
@@ -168,80 +175,64 @@ function optimalTree(groups: readonly Group[], maxPeeled: number, price: number)
       const last = first + length - 1;
       const top = heaviest(first, last);
       let removedWeight = 0;
-      const gone = new Uint8Array(length);
-      for (let peeled = 0; peeled <= top.length; peeled++) {
-        if (peeled > 0) {
-          const index = top[peeled - 1] as number;
-          gone[index - first] = 1;
-          removedWeight += (groups[index] as Group).weight;
-        }
+      for (const index of top) {
+        gone[index] = 1;
+        removedWeight += weights[index] as number;
       }
       // From all peeled to none, because a state with one more peeled is used by the one before.
       for (let peeled = top.length; peeled >= 0; peeled--) {
         if (peeled < top.length) {
           const index = top[peeled] as number;
-          gone[index - first] = 0;
-          removedWeight -= (groups[index] as Group).weight;
+          gone[index] = 0;
+          removedWeight -= weights[index] as number;
         }
-        solveState(
-          first,
-          last,
-          peeled,
-          top,
-          gone,
-          (prefix[last + 1] as number) - (prefix[first] as number) - removedWeight,
-        );
+        const weight = (prefix[last + 1] as number) - (prefix[first] as number) - removedWeight;
+        solveState(first, last, peeled, top, Math.max(0, weight));
       }
     }
   }
   const tree = rebuild(0, n - 1, 0);
   return { tree, cost: cost[at(0, n - 1, 0)] as number };
 
-  function solveState(
-    first: number,
-    last: number,
-    peeled: number,
-    top: readonly number[],
-    gone: Uint8Array,
-    weight: number,
-  ): void {
+  function solveState(first: number, last: number, peeled: number, top: readonly number[], weight: number): void {
     const slot = at(first, last, peeled);
-    let onlyLeaf = -1;
+    let leaf = -1;
     let uniform = true;
     for (let index = first; index <= last && uniform; index++) {
-      if (gone[index - first] === 1) continue;
-      if (onlyLeaf < 0) onlyLeaf = index;
-      else uniform = (groups[index] as Group).key === (groups[onlyLeaf] as Group).key;
+      if (gone[index] === 1) continue;
+      if (leaf < 0) leaf = index;
+      else uniform = keys[index] === keys[leaf];
     }
     if (uniform) {
-      cost[slot] = onlyLeaf < 0 ? 0 : (groups[onlyLeaf] as Group).result.cost;
+      cost[slot] = leaf < 0 ? 0 : (groups[leaf] as Group).result.cost;
       choice[slot] = -2;
       return;
     }
     let best = Number.POSITIVE_INFINITY;
     let bestChoice = -2;
     if (peeled < top.length) {
-      const hit = (groups[top[peeled] as number] as Group).weight;
+      const hit = weights[top[peeled] as number] as number;
       best = weight + price + takenCost * Math.min(hit, weight - hit) + (cost[at(first, last, peeled + 1)] as number);
       bestChoice = -1;
     }
+    const fixed = weight + price;
     let goneBelow = 0;
     let below = 0;
-    let goneBefore = false;
+    let goneBefore = 0;
     for (let middle = first + 1; middle <= last; middle++) {
-      const previous = middle - 1;
-      if (gone[previous - first] === 1) goneBelow++;
-      else below += (groups[previous] as Group).weight;
+      const gonePrevious = gone[middle - 1] as number;
+      if (gonePrevious === 1) goneBelow++;
+      else below += weights[middle - 1] as number;
       // A cut on either side of a peeled value is the same cut.
-      const skip = goneBefore && gone[previous - first] === 1;
-      goneBefore = gone[previous - first] === 1;
-      if (skip) continue;
+      const skip = goneBefore & gonePrevious;
+      goneBefore = gonePrevious;
+      if (skip === 1) continue;
+      const above = weight - below;
       const sum =
-        weight +
-        price +
-        takenCost * Math.min(below, weight - below) +
-        (cost[at(first, previous, goneBelow)] as number) +
-        (cost[at(middle, last, peeled - goneBelow)] as number);
+        fixed +
+        takenCost * Math.min(below, above) +
+        (cost[(first * n + middle - 1) * layers + goneBelow] as number) +
+        (cost[(middle * n + last) * layers + peeled - goneBelow] as number);
       if (sum < best) {
         best = sum;
         bestChoice = middle;
