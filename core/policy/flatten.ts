@@ -25,6 +25,22 @@ export interface FlattenContext {
   readonly arch: Arch;
   readonly library: Library;
   readonly problems: ProblemList;
+  /** Groups that were read already, by name: several stages take over the same ones. */
+  readonly flattened: Map<string, readonly FlatRule[]>;
+}
+
+/** The rules of a group, read once. */
+export function flattenGroup(
+  name: string,
+  group: Placed<readonly RawRule[]>,
+  context: FlattenContext,
+  using: readonly string[] = [],
+): readonly FlatRule[] {
+  const known = context.flattened.get(name);
+  if (known !== undefined) return known;
+  const rules = flattenRules(group, context, [...using, name]);
+  context.flattened.set(name, rules);
+  return rules;
 }
 
 /** Rules for single calls, in the order written. */
@@ -58,7 +74,7 @@ function useGroups(placed: Placed<RawRule>, context: FlattenContext, using: read
       problems.add(source, 'unknown-group', `the group "${name}" uses itself: ${[...using, name].join(' -> ')}`);
       return [];
     }
-    return flattenRules(group, context, [...using, name]);
+    return flattenGroup(name, group, context, using);
   });
 }
 
@@ -124,6 +140,8 @@ function readCondition(
   const whenPath = [...path, 'when'];
   try {
     const when = parseCondition(raw.when, { arch, syscall });
+    // One value or set of a whole argument can always be met and missed.
+    if (when.kind === 'in') return when;
     if (satisfiable(when) === 'no') {
       problems.add(document.at(whenPath), 'never-true', `${syscall}: this condition can never hold`);
       return undefined;

@@ -6,7 +6,7 @@ import { letsThrough } from './actions.ts';
 import { readBroker } from './broker-rules.ts';
 import { type Decisions, gather, joinDecisions, toSyscallRules } from './decisions.ts';
 import { readDocument } from './document.ts';
-import { expandNames, type FlattenContext, flattenRules } from './flatten.ts';
+import { expandNames, type FlatRule, type FlattenContext, flattenGroup, flattenRules } from './flatten.ts';
 import { type Include, type Placed, readLibrary } from './library.ts';
 import { parseDefault } from './parse-action.ts';
 import { ProblemList } from './problem.ts';
@@ -55,7 +55,8 @@ interface ResolveContext extends FlattenContext {
 function resolve(placed: Placed<RawProfile>, options: ParseOptions, problems: ProblemList): ResolvedProfile {
   const { raw, document } = placed;
   const library = readLibrary(placed, options.include, problems);
-  const context = { arch: options.arch, library, problems, features: options.features ?? [] };
+  const flattened = new Map<string, readonly FlatRule[]>();
+  const context = { arch: options.arch, library, problems, flattened, features: options.features ?? [] };
   for (const feature of context.features) {
     if (!library.features.has(feature)) {
       const list =
@@ -66,7 +67,7 @@ function resolve(placed: Placed<RawProfile>, options: ParseOptions, problems: Pr
   checkFeatureStages(context, Object.keys(raw.stages));
   for (const [name, rules] of library.groups) {
     // Groups that no stage uses are read too: a mistake in them should not wait for its first user.
-    flattenRules(rules, context, [name]);
+    flattenGroup(name, rules, context);
   }
   const names = Object.keys(raw.stages);
   if (names.length === 0) problems.add(document.at(['stages']), 'missing-key', 'a profile needs at least one stage');
