@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Command } from 'commander';
 import { controlEvents, controlRequest } from '../control/client.ts';
+import { printable } from '../launch/describe-refusal.ts';
 import type { EnforcementReport } from '../launch/report.ts';
 import type { SandboxStatus } from '../launch/sandbox.ts';
 import { print, printJson, style, table } from './output.ts';
@@ -117,7 +118,7 @@ function showStatus(result: unknown): string {
     '',
     table([
       ['TID', 'NAME', 'ROLE', 'FILTERS'],
-      ...status.threads.map((thread) => [thread.tid, thread.name, thread.role, thread.filters]),
+      ...status.threads.map((thread) => [thread.tid, printable(thread.name), thread.role, thread.filters]),
     ]),
   ].join('\n');
 }

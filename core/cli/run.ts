@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-import { writeFileSync } from 'node:fs';
+import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { type ControlServer, serveControl } from '../control/server.ts';
+import { bindControl, type ControlServer } from '../control/server.ts';
 import { RatchetError } from '../errors.ts';
+import type { SandboxEvent } from '../launch/events.ts';
 import { shellStatus } from '../launch/exit-status.ts';
 import { launch } from '../launch/launch.ts';
+import { printRefusals } from '../launch/print-refusals.ts';
 import type { Sandbox } from '../launch/sandbox.ts';
 import type { Grant } from '../policy/index.ts';
 import { parseGrant } from './grant.ts';
@@ -62,39 +64,89 @@ Example:
 
 async function run(command: readonly [string, ...string[]], options: RunOptions): Promise<number> {
   const allow: Grant[] = options.allow.map(parseGrant);
+  if (options.report !== undefined) checkWritable(options.report);
   const control = options.control === undefined ? undefined : resolve(options.control);
-  const sandbox = await launch({
-    command,
-    features: options.feature,
-    allow,
-    stdio: ['inherit', 'inherit', 'inherit'],
-    keepCapabilities: options.keepCapabilities ?? false,
-    ...(options.profile === undefined ? {} : { profile: options.profile }),
-    ...(options.until === undefined ? {} : { until: options.until }),
-    ...(control === undefined ? {} : { ownedPaths: [control] }),
-  });
-  // A terminal sends Ctrl-C to the VMM as well, which then ends by itself; other signals are passed on.
-  const end = (): void => void sandbox.close();
-  process.on('SIGINT', end).on('SIGTERM', end).on('SIGHUP', end);
-  let server: ControlServer | undefined;
+  const ending = new AbortController();
+  let signalStatus: number | undefined;
+  // A terminal sends Ctrl-C to the VMM as well, which then ends by itself.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.on(signal, () => {
+      signalStatus ??= shellStatus({ code: null, signal });
+      ending.abort(new Error(`ended by ${signal}`));
+    });
+  const server: ControlServer | undefined = control === undefined ? undefined : await bindControl(control);
+  let sandbox: Sandbox | undefined;
   try {
-    server = control === undefined ? undefined : await serveControl(sandbox, control);
-    if (options.report !== undefined) void writeReports(sandbox, options.report);
-    const status = await sandbox.exited;
-    return shellStatus(status);
+    sandbox = await launch({
+      command,
+      features: options.feature,
+      allow,
+      stdio: ['inherit', 'inherit', 'inherit'],
+      keepCapabilities: options.keepCapabilities ?? false,
+      signal: ending.signal,
+      ...(options.profile === undefined ? {} : { profile: options.profile }),
+      ...(options.until === undefined ? {} : { until: options.until }),
+      ...(control === undefined ? {} : { ownedPaths: [control] }),
+    });
+    return await follow(sandbox, { ending: ending.signal, server, report: options.report });
+  } catch (error) {
+    // Given up before there was a VM to end with a status of its own.
+    if (sandbox === undefined && signalStatus !== undefined) return signalStatus;
+    throw error;
   } finally {
+    await sandbox?.close();
     await server?.close();
-    await sandbox.close();
   }
 }
 
+interface Followed {
+  readonly ending: AbortSignal;
+  readonly server: ControlServer | undefined;
+  readonly report: string | undefined;
+}
+
+/** Serves the sandbox until its VMM ends, and gives the VMM's status. */
+async function follow(sandbox: Sandbox, { ending, server, report }: Followed): Promise<number> {
+  const told = printRefusals(sandbox.events, complain);
+  const reported = report === undefined ? undefined : writeReports(sandbox, report);
+  if (ending.aborted) void sandbox.close();
+  ending.addEventListener('abort', () => void sandbox.close());
+  server?.serve(sandbox);
+  const status = await sandbox.exited;
+  await Promise.all([told, reported]);
+  return shellStatus(status);
+}
+
+/** Asked before a VM is started. @throws RatchetError ARGUMENT_INVALID. */
+function checkWritable(file: string): void {
+  try {
+    closeSync(openSync(file, 'a'));
+  } catch (cause) {
+    throw new RatchetError('ARGUMENT_INVALID', `the report ${file} cannot be written`, {
+      errno: (cause as NodeJS.ErrnoException).code ?? 'EIO',
+      next: 'give a file in a folder that exists',
+      cause,
+    });
+  }
+}
+
+/** One report now and one after each stage change. A disk that is full must not end the VM. */
 async function writeReports(sandbox: Sandbox, file: string): Promise<void> {
   const changes = sandbox.events[Symbol.asyncIterator]();
-  for (;;) {
+  let next: IteratorResult<SandboxEvent> | undefined;
+  do {
+    // The broker tells of the stage too, before the filter is on: only the launcher's own event counts threads.
+    if (next === undefined || (next.value.type === 'stage' && 'threads' in next.value))
+      await writeReport(sandbox, file);
+    next = await changes.next();
+  } while (next.done !== true);
+}
+
+async function writeReport(sandbox: Sandbox, file: string): Promise<void> {
+  try {
     writeFileSync(file, `${JSON.stringify(await sandbox.attest())}\n`);
-    let next = await changes.next();
-    while (next.done !== true && next.value.type !== 'stage') next = await changes.next();
-    if (next.done === true) return;
+  } catch (error) {
+    complain(`the report ${file} could not be written: ${(error as Error).message}`);
   }
 }
 

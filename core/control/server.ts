@@ -4,35 +4,58 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
+import { deferred, withDeadline } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
 import type { Sandbox } from '../launch/sandbox.ts';
 import { controlCommands } from './commands.ts';
 
 const maxRequestBytes = 64 * 1024;
+const maxClients = 64;
+/** How long the last events may take to reach their readers. */
+const farewellMs = 1000;
 
 export interface ControlServer {
+  /** From now on requests are answered; those that came before have waited. */
+  serve(sandbox: Sandbox): void;
+  /** Lets event readers have the last events, then closes every connection and removes the socket file. */
   close(): Promise<void>;
 }
 
-/** Serves the sandbox on a unix socket path. @throws RatchetError CONTROL_FAILED when the path cannot be bound. */
-export async function serveControl(sandbox: Sandbox, path: string): Promise<ControlServer> {
-  const sockets = new Set<Socket>();
+/** Binds the path, before there is a sandbox: a path in use is told before a VM is started. @throws RatchetError CONTROL_FAILED. */
+export async function bindControl(path: string): Promise<ControlServer> {
+  const clients = new Map<Socket, Promise<void>>();
+  const sandbox = deferred<Sandbox>();
   const server = createServer((socket) => {
-    sockets.add(socket);
-    socket.on('close', () => sockets.delete(socket));
+    socket.on('close', () => clients.delete(socket));
     socket.on('error', () => socket.destroy());
-    void serveClient(sandbox, socket);
+    const served = sandbox.promise
+      .then((running) => serveClient(running, socket))
+      // A client that leaves or sends nonsense is nobody else's trouble.
+      .catch(() => undefined)
+      .then(() => void socket.destroySoon());
+    clients.set(socket, served);
   });
+  server.maxConnections = maxClients;
   await listen(server, path);
   return {
-    close: () =>
-      new Promise((resolve) => {
-        for (const socket of sockets) socket.destroy();
-        server.close(() => resolve());
-        rmSync(path, { force: true });
-      }),
+    serve: sandbox.resolve,
+    close: async () => {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      rmSync(path, { force: true });
+      const streaming = [...clients].filter(([socket]) => eventReaders.has(socket)).map(([, served]) => served);
+      await withDeadline(Promise.all(streaming), farewellMs, () => new Error('slow readers')).catch(() => undefined);
+      for (const [socket] of clients) socket.destroySoon();
+      const timer = setTimeout(() => {
+        for (const [socket] of clients) socket.destroy();
+      }, farewellMs);
+      await closed;
+      clearTimeout(timer);
+    },
   };
 }
+
+/** Clients that asked for events, and so wait for the end. */
+const eventReaders = new WeakSet<Socket>();
 
 function listen(server: Server, path: string): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -68,16 +91,24 @@ async function serveClient(sandbox: Sandbox, socket: Socket): Promise<void> {
     received = 0;
     const request = parseRequest(line);
     if (request?.command === 'events') return await streamEvents(sandbox, socket);
-    socket.write(`${JSON.stringify(await answer(sandbox, request))}\n`);
+    await send(socket, await answer(sandbox, request));
   }
 }
 
 async function streamEvents(sandbox: Sandbox, socket: Socket): Promise<void> {
-  for await (const event of sandbox.events) {
-    if (socket.destroyed) return;
-    socket.write(`${JSON.stringify(event)}\n`);
-  }
-  socket.end();
+  eventReaders.add(socket);
+  const events = sandbox.events[Symbol.asyncIterator]();
+  socket.once('close', () => void events.return?.());
+  for (let next = await events.next(); next.done !== true; next = await events.next()) await send(socket, next.value);
+}
+
+/** Waits until a client that reads slowly has taken it: what piles up meanwhile is bounded by the event queue, or not made at all. */
+async function send(socket: Socket, value: unknown): Promise<void> {
+  if (socket.destroyed || socket.write(`${JSON.stringify(value)}\n`)) return;
+  await new Promise<void>((resolve) => {
+    socket.once('drain', resolve);
+    socket.once('close', resolve);
+  });
 }
 
 interface Request {

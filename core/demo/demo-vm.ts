@@ -16,6 +16,8 @@ export async function startDemoVm(options: {
   readonly allow: readonly Grant[];
   readonly until: string;
   readonly incoming: boolean;
+  /** Removed when the VM is gone, even if this process was killed. */
+  readonly ownedPaths: readonly string[];
 }): Promise<DemoVm> {
   const sandbox = await launch({
     command: [
@@ -25,6 +27,7 @@ export async function startDemoVm(options: {
     ],
     allow: options.allow,
     until: options.until,
+    ownedPaths: options.ownedPaths,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   return { sandbox, console: new GuestConsole(sandbox.stdout), [Symbol.asyncDispose]: () => sandbox.close() };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { spawn } from 'node:child_process';
+import { constants } from 'node:os';
 import { native } from '../../native/index.ts';
 import { exitOf, shellStatus } from '../launch/exit-status.ts';
 import { findProgram } from '../launch/find-program.ts';
@@ -12,6 +13,8 @@ const marker = 'RATCHET_DEMO_NETWORK';
  */
 export async function inOwnNetwork(): Promise<number | undefined> {
   if (process.env[marker] === 'own') {
+    // Who started us may be killed: then this run ends as well, and cleans up.
+    native.setParentDeathSignal({ signal: constants.signals.SIGTERM });
     native.setInterfaceUp({ name: 'lo', up: true });
     return undefined;
   }

@@ -74,14 +74,3 @@ export async function attempt(sandbox: Sandbox, { act, name, isRefusal }: Attemp
     await reader.return?.();
   }
 }
-
-/** One line for people: the call, its arguments, the errno and the profile line that would permit it. */
-export function describeRefusal(event: SandboxEvent): string {
-  const called = Object.entries(event['args'] as Readonly<Record<string, unknown>>)
-    .map(([name, value]) => `${name}=${value}`)
-    .join(', ');
-  const rule = event['rule'] as { readonly file: string; readonly line: number } | null;
-  const where = rule === null ? 'no rule permits it' : `${rule.file}:${rule.line}`;
-  const fix = event['fix'] === null ? '' : `; to permit: ${event['fix']}`;
-  return `${event['syscall']}(${called}) = -${event['errno']} in thread ${event['thread']}, ${where}${fix}`;
-}

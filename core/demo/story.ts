@@ -3,6 +3,8 @@
 // the tightened VMM is refused.
 import { createServer, type Server } from 'node:net';
 
+import { deferred } from '../deferred.ts';
+import { describeRefusal } from '../launch/describe-refusal.ts';
 import type { SandboxStatus } from '../launch/sandbox.ts';
 import { type FilterSummary, type Grant, summarizeFilter } from '../policy/index.ts';
 import { hostArch, loadProfile } from '../profile-files.ts';
@@ -11,7 +13,7 @@ import { diskText } from './demo-disk.ts';
 import { type DemoVm, startDemoVm } from './demo-vm.ts';
 import { buildGuest } from './guest.ts';
 import { guestTicks } from './guest-console.ts';
-import { attempt, attempts, describeRefusal } from './refused-attempts.ts';
+import { attempt, attempts } from './refused-attempts.ts';
 import type { Steps } from './steps.ts';
 
 const guestMs = 30_000;
@@ -41,8 +43,7 @@ export interface StoryOptions {
 
 export async function tellStory({ steps, disk, cacheFolder, signal }: StoryOptions): Promise<Story> {
   const run: Steps['run'] = async (name, act) => {
-    signal.throwIfAborted();
-    return await steps.run(name, act);
+    return await steps.run(name, () => untilAborted(signal, act));
   };
   const allow: Grant[] = [
     { request: 'tap', target: 'ratchet%d' },
@@ -54,7 +55,7 @@ export async function tellStory({ steps, disk, cacheFolder, signal }: StoryOptio
   ];
   await using vms = new Running();
   const start = (incoming: boolean, until: string): Promise<DemoVm> =>
-    vms.add(startDemoVm({ guest, allow, until, incoming }));
+    vms.add(startDemoVm({ guest, allow, until, incoming, ownedPaths: [disk] }));
 
   const { guest } = await run('guest image', async () => {
     const guest = await buildGuest({ cacheFolder });
@@ -146,16 +147,32 @@ export async function tellStory({ steps, disk, cacheFolder, signal }: StoryOptio
 
 /** The VMs of the story, ended last to first whatever happened. */
 class Running implements AsyncDisposable {
-  readonly #vms: DemoVm[] = [];
+  readonly #vms: Promise<DemoVm>[] = [];
 
-  async add(starting: Promise<DemoVm>): Promise<DemoVm> {
-    const vm = await starting;
-    this.#vms.push(vm);
-    return vm;
+  add(starting: Promise<DemoVm>): Promise<DemoVm> {
+    this.#vms.push(starting);
+    return starting;
   }
 
+  /** One that is still being started is waited for: nobody else would end it. */
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const vm of this.#vms.toReversed()) await vm[Symbol.asyncDispose]();
+    for (const result of (await Promise.allSettled(this.#vms)).toReversed())
+      if (result.status === 'fulfilled') await result.value[Symbol.asyncDispose]();
+  }
+}
+
+/** A Ctrl-C does not wait for the guest. */
+async function untilAborted<T>(signal: AbortSignal, act: () => Promise<T>): Promise<T> {
+  signal.throwIfAborted();
+  const aborted = deferred<never>();
+  const onAbort = (): void => aborted.reject(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  const acting = act();
+  acting.catch(() => undefined);
+  try {
+    return await Promise.race([acting, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
   }
 }
 

@@ -4,9 +4,11 @@ import { native } from '../../native/index.ts';
 import { packagePath } from '../../native/package-path.ts';
 import { BrokerClient } from '../broker/client.ts';
 import { brokerNodeFlags, encodeProfile } from '../broker/protocol.ts';
+import { withDeadline } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
 import { OwnedFd } from '../owned-fd.ts';
 import type { ResolvedProfile } from '../policy/types.ts';
+import { exitOf } from './exit-status.ts';
 
 export interface BrokerProcess {
   readonly client: BrokerClient;
@@ -18,6 +20,8 @@ export interface BrokerOptions {
   readonly profile: ResolvedProfile;
   readonly logFd: number | 'ignore' | 'inherit';
   readonly ownedPaths: readonly string[];
+  /** For its hello. */
+  readonly deadlineMs: number;
 }
 
 /**
@@ -30,9 +34,10 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerProcess
   const failedToStart = new Promise<never>((_, reject) => child.once('error', reject));
   const client = new BrokerClient(ours);
   try {
-    await Promise.race([client.ready(), failedToStart]);
+    await withDeadline(Promise.race([client.ready(), failedToStart]), options.deadlineMs, () => new Error('no hello'));
   } catch (cause) {
     client.close();
+    child.kill('SIGKILL');
     throw new RatchetError('BROKER_DIED', 'the broker did not come up', {
       next: 'build the checkout with `npm run build` and look at the broker log',
       cause,
@@ -41,6 +46,20 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerProcess
   failedToStart.catch(() => undefined);
   if (child.pid === undefined) throw new RatchetError('BROKER_DIED', 'the broker has no process id');
   return { client, child, pid: child.pid };
+}
+
+/** Hears what the broker still has to tell, and ends it: by request, by the end of its channel, or, when it is stuck, by force. */
+export async function endBroker({ client, child }: BrokerProcess): Promise<void> {
+  const patienceMs = 2000;
+  // Not reaped before its exit is known here, so the number is still its own.
+  const timer = setTimeout(() => child.kill('SIGKILL'), patienceMs);
+  try {
+    await client.shutdown().catch(() => undefined);
+    client.close();
+    await exitOf(child);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** Our copy of the broker's end is closed before anyone waits on ours: a broker that dies must be seen to. */

@@ -15,6 +15,7 @@ interface Reader {
   readonly queue: SandboxEvent[];
   lost: number;
   wake: (() => void) | undefined;
+  stopped: boolean;
 }
 
 /** Gives every reader every event from the moment it starts reading. Ends for all when closed. */
@@ -44,16 +45,19 @@ export class EventStream implements AsyncIterable<SandboxEvent> {
 
   [Symbol.asyncIterator](): AsyncIterator<SandboxEvent> {
     // Subscribed here, not at the first next(): nothing that happens in between is missed.
-    const reader: Reader = { queue: [], lost: 0, wake: undefined };
+    const reader: Reader = { queue: [], lost: 0, wake: undefined, stopped: false };
     this.#readers.add(reader);
     const stop = (): IteratorResult<SandboxEvent> => {
       this.#readers.delete(reader);
+      reader.stopped = true;
+      // A next() that waits must not wait for ever.
+      reader.wake?.();
       return { done: true, value: undefined };
     };
     return {
       next: async () => {
         while (reader.queue.length === 0) {
-          if (this.#closed) return stop();
+          if (this.#closed || reader.stopped) return stop();
           await new Promise<void>((resolve) => {
             reader.wake = resolve;
           });

@@ -9,14 +9,14 @@ import { withGrants } from '../policy/index.ts';
 import { hostArch, loadProfile } from '../profile-files.ts';
 import { prepareArguments } from '../qemu/arguments.ts';
 import { ownFilterCount } from '../stages/tasks.ts';
-import { startBroker } from './broker-process.ts';
-import { describeExit, exitOf } from './exit-status.ts';
+import { type BrokerProcess, endBroker, startBroker } from './broker-process.ts';
+import { describeExit, type ExitStatus, exitOf } from './exit-status.ts';
 import { findProgram } from './find-program.ts';
+import { killByPidfd } from './kill.ts';
 import type { LaunchOptions } from './options.ts';
 import { OutputTail } from './output-tail.ts';
 import { Sandbox } from './sandbox.ts';
-
-import { startStaged } from './stager.ts';
+import { type StagedProcess, startStaged } from './stager.ts';
 
 const defaultDeadlineMs = 30_000;
 
@@ -37,29 +37,40 @@ export async function launch(options: LaunchOptions): Promise<Sandbox> {
   const first = compiled.stages[0];
   if (first === undefined) throw new RatchetError('PROFILE_INVALID', `profile ${profile.name} has no stage`);
 
+  const until = options.until ?? compiled.stages[1]?.name ?? first.name;
+  const toEnter = stagesUpTo(
+    compiled.stages.map(({ name }) => name),
+    until,
+  );
+  const monitorNumber = firstFree(options.inherit ?? new Map());
+  const prepared = prepareArguments(vmmArguments, { qmpFd: monitorNumber });
+  options.signal?.throwIfAborted();
+
   const broker = await startBroker({
     profile,
     logFd: options.brokerLog ?? 'ignore',
     ownedPaths: options.ownedPaths ?? [],
+    deadlineMs,
   });
-  const [qmpOurs, qmpTheirs] = native.socketPair({ type: 'stream' });
-  const qmpOursOwned = new OwnedFd(qmpOurs);
+  let staged: StagedProcess | undefined;
   let sandbox: Sandbox | undefined;
   try {
-    using monitor = new OwnedFd(qmpTheirs);
-    const monitorNumber = firstFree(options.inherit ?? new Map());
-    const prepared = prepareArguments(vmmArguments, { qmpFd: monitorNumber });
-    const staged = await startStaged({
+    const [qmpOurs, qmpTheirs] = native.socketPair({ type: 'stream' });
+    using monitorOurs = new OwnedFd(qmpOurs);
+    using monitorTheirs = new OwnedFd(qmpTheirs);
+    staged = await startStaged({
       path,
       argv: [vmmName, ...prepared.args],
       filter: first.program,
-      inherit: new Map([...(options.inherit ?? []), [monitorNumber, monitor.fd]]),
+      inherit: new Map([...(options.inherit ?? []), [monitorNumber, monitorTheirs.fd]]),
       stdio: options.stdio ?? ['ignore', 'inherit', 'pipe'],
       environment: options.environment ?? process.env,
       rlimits: { core: 0, ...options.rlimits },
       dropCapabilities: !(options.keepCapabilities ?? false),
       deadlineMs,
     });
+    // QEMU's is the last copy then: its end is seen.
+    monitorTheirs.close();
     const stderr = new OutputTail(staged.child.stderr, options.stdio === undefined ? process.stderr : undefined);
     await broker.client.attachListener(staged.listener);
     sandbox = new Sandbox({
@@ -68,30 +79,70 @@ export async function launch(options: LaunchOptions): Promise<Sandbox> {
       path,
       broker,
       process: staged,
-      monitorFd: qmpOursOwned.release(),
+      monitorFd: monitorOurs.release(),
       inheritedFilters: ownFilterCount(),
       deadlineMs,
     });
-    const died = exitOf(staged.child).then((status) => {
-      const words = stderr.text === '' ? 'it wrote nothing to stderr' : `its last words:\n${stderr.text}`;
-      throw new RatchetError('VMM_EXITED', `${basename(path)} ${describeExit(status)} while it was set up; ${words}`);
-    });
-    died.catch(() => undefined);
-    const built = staged.executed.then(() => sandbox?.vmm.waitUntilBuilt());
-    await withDeadline(Promise.race([built, died]), deadlineMs, () => notBuilt(path, deadlineMs));
-    const until = options.until ?? compiled.stages[1]?.name ?? first.name;
-    for (const stage of stagesUpTo(sandbox.stages, until)) await sandbox.enter(stage);
+    await untilBuilt({ sandbox, staged, stderr, path, deadlineMs, signal: options.signal });
+    for (const stage of toEnter) await sandbox.enter(stage);
+    options.signal?.throwIfAborted();
     if (until !== first.name && !prepared.userPaused) await letRun(sandbox, prepared.incoming);
     return sandbox;
   } catch (error) {
-    if (sandbox === undefined) {
-      qmpOursOwned.close();
-      broker.client.close();
-    } else {
-      await sandbox.kill();
-    }
+    if (sandbox !== undefined) await sandbox.kill();
+    else await abandon(staged, broker);
     throw error;
   }
+}
+
+interface Building {
+  readonly sandbox: Sandbox;
+  readonly staged: StagedProcess;
+  readonly stderr: OutputTail;
+  readonly path: string;
+  readonly deadlineMs: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** The barrier. A VMM that ends instead is told of with its status and its last words, whichever sign of its end came first. */
+async function untilBuilt({ sandbox, staged, stderr, path, deadlineMs, signal }: Building): Promise<void> {
+  // A stager that could not become the VMM ends too: `executed` rejects with its own words then.
+  const died = Promise.all([sandbox.exited, stderr.ended, staged.executed]).then(([status]) => {
+    throw vmmExited(path, status, staged.child.stderr === null ? undefined : stderr.text);
+  });
+  const built = staged.executed
+    .then(() => sandbox.vmm.waitUntilBuilt(deadlineMs))
+    .catch((error: unknown) => {
+      // Its monitor ends when it does; its status says more.
+      if ((error as RatchetError).code === 'QMP_CLOSED') return died;
+      throw error;
+    });
+  const aborted = new Promise<never>((_, reject) => {
+    signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+  for (const loser of [died, built, aborted]) loser.catch(() => undefined);
+  await withDeadline(Promise.race([built, died, aborted]), deadlineMs, () => notBuilt(path, deadlineMs));
+}
+
+function vmmExited(path: string, status: ExitStatus, words: string | undefined): RatchetError {
+  const said =
+    words === undefined
+      ? 'what it said is on its stderr'
+      : words === ''
+        ? 'it wrote nothing to stderr'
+        : `its last words:\n${words}`;
+  return new RatchetError('VMM_EXITED', `${basename(path)} ${describeExit(status)} while it was set up; ${said}`);
+}
+
+/** Before there is a sandbox to do it. */
+async function abandon(staged: StagedProcess | undefined, broker: BrokerProcess): Promise<void> {
+  if (staged !== undefined) {
+    killByPidfd(staged.pidfd);
+    await exitOf(staged.child);
+    staged.pidfd.close();
+    staged.listener.close();
+  }
+  await endBroker(broker);
 }
 
 /** A guest that comes in runs when it has arrived; with `-incoming defer`, when `acceptMigration()` says so. */

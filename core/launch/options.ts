@@ -28,4 +28,6 @@ export interface LaunchOptions {
   readonly ownedPaths?: readonly string[];
   /** Bound on each step of the launch. Milliseconds. */
   readonly deadlineMs?: number;
+  /** Gives up the launch: what was started is ended, and `launch()` rejects with the signal's reason. Without effect afterwards. */
+  readonly signal?: AbortSignal;
 }

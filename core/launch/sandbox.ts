@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { basename } from 'node:path';
 import type { Readable } from 'node:stream';
-import { type NativeError, native } from '../../native/index.ts';
+import type { BrokerStatus } from '../broker/protocol.ts';
 import type { CompiledProfile } from '../compiler/index.ts';
 import { RatchetError } from '../errors.ts';
 import type { OwnedFd } from '../owned-fd.ts';
@@ -9,11 +9,12 @@ import type { ResolvedProfile } from '../policy/types.ts';
 import type { FdSource } from '../qemu/fd-source.ts';
 import { Qemu } from '../qemu/qemu.ts';
 import { readTasks } from '../stages/tasks.ts';
-import { tighten } from '../stages/tighten.ts';
+import { NothingChanged, tighten } from '../stages/tighten.ts';
 import { type InstalledProgram, verifyThreads } from '../stages/verify.ts';
-import type { BrokerProcess } from './broker-process.ts';
+import { type BrokerProcess, endBroker } from './broker-process.ts';
 import { EventStream } from './events.ts';
 import { describeExit, type ExitStatus, exitOf } from './exit-status.ts';
+import { killByPidfd } from './kill.ts';
 import { type EnforcementReport, makeReport } from './report.ts';
 import type { StagedProcess } from './stager.ts';
 
@@ -57,7 +58,10 @@ export class Sandbox implements FdSource, AsyncDisposable {
   #epoch = 0;
   #entering: Promise<void> = Promise.resolve();
   #brokerAlive = true;
+  #brokerCounts = { allowed: 0, denied: 0 };
   #ended = false;
+  readonly #brokerFollowed: Promise<void>;
+  readonly #released: Promise<void>;
 
   constructor(parts: SandboxParts) {
     this.#parts = parts;
@@ -66,8 +70,8 @@ export class Sandbox implements FdSource, AsyncDisposable {
     const first = parts.compiled.stages[0];
     if (first !== undefined) this.#chain.push({ stage: first.name, program: first.program });
     this.exited = exitOf(parts.process.child);
-    void this.#followBroker();
-    void this.exited.then((status) => this.#onExit(status));
+    this.#brokerFollowed = this.#followBroker();
+    this.#released = this.exited.then((status) => this.#onExit(status));
   }
 
   /** The VMM's stdout, when it was asked for as a pipe. */
@@ -92,8 +96,10 @@ export class Sandbox implements FdSource, AsyncDisposable {
 
   /**
    * Moves the VMM to a later stage: broker first, then the filter in every thread, then the proof from outside. There is no way back.
-   * The VMM is killed when any of it fails.
-   * @throws RatchetError STAGE_UNKNOWN or STAGE_BACKWARDS (nothing was changed), INJECTION_FAILED or VERIFICATION_FAILED (the VMM is dead).
+   * When nothing of the VMM was changed by a failure (it was traced, for instance), it goes on in the stage that it is in, with a broker that may be
+   * stricter already, and this can be tried again. After any other failure the VMM is killed.
+   * @throws RatchetError STAGE_UNKNOWN, STAGE_BACKWARDS, VMM_EXITED; `NothingChanged` (INJECTION_FAILED, or the broker's code) when the VMM goes on;
+   *   INJECTION_FAILED or VERIFICATION_FAILED when it is dead.
    */
   async enter(stage: string): Promise<EnforcementReport> {
     const turn = this.#entering.then(() => this.#enterNow(stage));
@@ -105,6 +111,7 @@ export class Sandbox implements FdSource, AsyncDisposable {
   }
 
   async #enterNow(stage: string): Promise<EnforcementReport> {
+    if (this.#ended) throw this.#isGone();
     const target = this.stages.indexOf(stage);
     if (target < 0)
       throw new RatchetError('STAGE_UNKNOWN', `the profile has no stage ${stage}`, {
@@ -120,7 +127,7 @@ export class Sandbox implements FdSource, AsyncDisposable {
   }
 
   async #enterNext(epoch: number): Promise<void> {
-    const { compiled, process, broker, inheritedFilters, deadlineMs } = this.#parts;
+    const { compiled, process, inheritedFilters, deadlineMs } = this.#parts;
     const next = compiled.stages[epoch];
     if (next === undefined) return;
     try {
@@ -131,16 +138,36 @@ export class Sandbox implements FdSource, AsyncDisposable {
         program: next.program,
         chain: this.#chain,
         inheritedFilters,
-        moveBroker: () => broker.client.enterStage(epoch),
+        moveBroker: () => this.#moveBroker(epoch),
         deadlineMs,
       });
       this.#chain.push({ stage: next.name, program: next.program });
       this.#epoch = epoch;
       this.events.emit('stage', { stage: next.name, threads: verification.threads.length, stoppedMicroseconds });
     } catch (error) {
-      await this.kill();
+      if (this.#ended) throw this.#isGone(error);
+      if (!(error instanceof NothingChanged)) await this.kill();
       throw error;
     }
+  }
+
+  /** A broker that is dead grants nothing any more, in no stage; one that moved when an earlier attempt failed stays where it is. */
+  async #moveBroker(epoch: number): Promise<void> {
+    const { client } = this.#parts.broker;
+    try {
+      if ((await client.status()).epoch < epoch) await client.enterStage(epoch);
+    } catch (error) {
+      if (!(error instanceof RatchetError && error.code === 'BROKER_DIED')) throw error;
+    }
+    // It may have ended while we waited: a pid that is free again must not be looked at.
+    if (this.#ended) throw this.#isGone();
+  }
+
+  #isGone(cause?: unknown): RatchetError {
+    return new RatchetError('VMM_EXITED', `${basename(this.#parts.path)} has ended`, {
+      next: 'start a new VM',
+      ...(cause === undefined ? {} : { cause }),
+    });
   }
 
   /** Reads every thread again and compares the installed programs with the compiled ones. Never throws for a miss: the report says `ok: false`. */
@@ -148,6 +175,8 @@ export class Sandbox implements FdSource, AsyncDisposable {
     const roles = await this.#roles();
     const common = { pid: this.pid, stage: this.stage, roles, waitKillable: this.#parts.process.waitKillable };
     try {
+      // Its pid may belong to another process by now.
+      if (this.#ended) throw this.#isGone();
       const verification = verifyThreads({
         pid: this.pid,
         inheritedFilters: this.#parts.inheritedFilters,
@@ -162,13 +191,13 @@ export class Sandbox implements FdSource, AsyncDisposable {
 
   async status(): Promise<SandboxStatus> {
     const roles = await this.#roles();
-    const broker = this.#brokerAlive ? await this.#parts.broker.client.status() : undefined;
+    const broker = await this.#brokerStatus();
     return {
       pid: this.pid,
       vmm: basename(this.#parts.path),
       stage: this.stage,
       stages: this.stages,
-      threads: readTasks(this.pid).map(({ tid, name, filters }) => ({
+      threads: (this.#ended ? [] : readTasks(this.pid)).map(({ tid, name, filters }) => ({
         tid,
         name,
         role: roles.get(tid) ?? 'worker',
@@ -177,11 +206,23 @@ export class Sandbox implements FdSource, AsyncDisposable {
       broker: {
         pid: this.#parts.broker.pid,
         alive: this.#brokerAlive,
-        allowed: broker?.allowed ?? 0,
-        denied: broker?.denied ?? 0,
+        ...this.#brokerCounts,
       },
       grants: broker?.grants ?? [],
     };
+  }
+
+  /** Undefined when it is dead; the counts are then the last that it told. */
+  async #brokerStatus(): Promise<BrokerStatus | undefined> {
+    if (!this.#brokerAlive) return undefined;
+    try {
+      const status = await this.#parts.broker.client.status();
+      this.#brokerCounts = { allowed: status.allowed, denied: status.denied };
+      return status;
+    } catch (error) {
+      if (error instanceof RatchetError && error.code === 'BROKER_DIED') return undefined;
+      throw error;
+    }
   }
 
   /** A connected stream socket, made by the broker. @throws RatchetError REQUEST_REFUSED, REQUEST_FAILED, BROKER_DIED. */
@@ -209,35 +250,22 @@ export class Sandbox implements FdSource, AsyncDisposable {
 
   /** Ends the VMM at once. */
   async kill(): Promise<void> {
-    try {
-      native.sendSignal({ pidfd: this.#parts.process.pidfd.fd, signal: 9 });
-    } catch (error) {
-      if ((error as NativeError).code !== 'ESRCH') throw error;
-    }
-    await this.exited;
-    await this.#release();
+    if (!this.#ended) killByPidfd(this.#parts.process.pidfd);
+    await this.#released;
   }
 
-  /** Asks the VMM to quit, kills it if it does not within five seconds, and ends the broker. */
+  /** Asks the VMM to quit, kills it if it does not within five seconds, and ends the broker. May be called twice. */
   async close(): Promise<void> {
     const quitMs = 5000;
     const timer = setTimeout(() => void this.kill(), quitMs);
-    await this.vmm.quit().catch(() => this.kill());
+    if (!this.#ended) await this.vmm.quit().catch(() => this.kill());
     await this.exited;
     clearTimeout(timer);
-    await this.#release();
+    await this.#released;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
-  }
-
-  async #release(): Promise<void> {
-    this.vmm.close();
-    this.#parts.broker.client.close();
-    await exitOf(this.#parts.broker.child);
-    this.#parts.process.pidfd.close();
-    this.events.close();
   }
 
   async #followBroker(): Promise<void> {
@@ -252,12 +280,16 @@ export class Sandbox implements FdSource, AsyncDisposable {
     });
   }
 
-  #onExit(status: ExitStatus): void {
+  /** Ends what served the VMM. Events come in order: what the broker still had to tell, then the exit, then nothing. */
+  async #onExit(status: ExitStatus): Promise<void> {
     this.#ended = true;
-    this.events.emit('exit', {
-      pid: this.pid,
-      ...status,
-      words: `${basename(this.#parts.path)} ${describeExit(status)}`,
-    });
+    this.#parts.process.pidfd.close();
+    this.vmm.close();
+    await endBroker(this.#parts.broker);
+    await this.#brokerFollowed;
+    const words = `${basename(this.#parts.path)} ${describeExit(status)}`;
+    if (status.signal === 'SIGSYS') this.events.emit('violation', { pid: this.pid, stage: this.stage, words });
+    this.events.emit('exit', { pid: this.pid, ...status, words });
+    this.events.close();
   }
 }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type ChildProcess, spawn } from 'node:child_process';
 import { z } from 'zod';
-import { native } from '../../native/index.ts';
+import { native, type Received } from '../../native/index.ts';
 import { packagePath } from '../../native/package-path.ts';
 import { deferred } from '../deferred.ts';
 import { errnoName } from '../errno-name.ts';
 import { RatchetError } from '../errors.ts';
 import { OwnedFd } from '../owned-fd.ts';
+import { exitOf } from './exit-status.ts';
+import { killByPidfd } from './kill.ts';
 
 export interface StagedOptions {
   /** Absolute path of the program. */
@@ -143,17 +145,22 @@ function readStatus({ statusFd, child, pid, pidfd, deadlineMs }: StatusReader): 
       clearTimeout(timer);
       watch.close();
       statusFd.close();
-      if (error === undefined) return executed.resolve();
+      if (error === undefined) {
+        executed.resolve();
+        return;
+      }
       executed.reject(error);
       if (staged) return;
-      native.sendSignal({ pidfd: pidfd.fd, signal: 9 });
-      pidfd.close();
-      reject(error);
+      using ended = pidfd;
+      killByPidfd(ended);
+      // Nothing is left running when we say that it failed.
+      void exitOf(child).then(() => reject(error));
     };
     const timer = setTimeout(() => finish(failed('the hand-over of the listener', 'ETIMEDOUT')), deadlineMs);
     const watch = native.watchFd({ fd: statusFd.fd, readable: true, writable: false }, () => {
-      const received = native.receiveMessage({ fd: statusFd.fd, maxBytes: 4096, maxFds: 1 });
+      const received = receiveStatus(statusFd.fd);
       if (received.kind === 'again') return;
+      if (received.kind === 'broken') return finish(failed('report', 'EPROTO'));
       if (received.kind === 'end') return finish(staged ? undefined : failed('start', 'EPIPE'));
       const message = statusMessage.safeParse(parseJson(received.data));
       const listenerFd = received.fds[0];
@@ -171,6 +178,15 @@ function readStatus({ statusFd, child, pid, pidfd, deadlineMs }: StatusReader): 
       });
     });
   });
+}
+
+/** Truncated or foreign control messages close all fds and throw. */
+function receiveStatus(fd: number): Received | { readonly kind: 'broken' } {
+  try {
+    return native.receiveMessage({ fd, maxBytes: 4096, maxFds: 1 });
+  } catch {
+    return { kind: 'broken' };
+  }
 }
 
 function parseJson(data: Buffer): unknown {

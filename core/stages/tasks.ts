@@ -12,10 +12,20 @@ export interface Task {
   readonly noNewPrivs: boolean;
 }
 
-/** All threads of a process, in tid order. A thread that ends while we look is left out. */
+/** All threads of a process, in tid order; none when it is gone. A thread that ends while we look is left out. */
 export function readTasks(pid: number): Task[] {
-  const tids = readdirSync(`/proc/${pid}/task`).map(Number);
-  return tids.sort((a, b) => a - b).flatMap((tid) => readTask(pid, tid) ?? []);
+  return listTids(pid).flatMap((tid) => readTask(pid, tid) ?? []);
+}
+
+function listTids(pid: number): number[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`)
+      .map(Number)
+      .sort((a, b) => a - b);
+  } catch (error) {
+    if (isGone(error)) return [];
+    throw error;
+  }
 }
 
 function readTask(pid: number, tid: number): Task | undefined {
@@ -36,6 +46,16 @@ function readTask(pid: number, tid: number): Task | undefined {
     filters: Number(field('Seccomp_filters')),
     noNewPrivs: field('NoNewPrivs') === '1',
   };
+}
+
+/** The process that traces a thread, 0 for none. */
+export function tracerOf(tid: number): number {
+  try {
+    return Number(/^TracerPid:\s*(\d+)$/m.exec(readFileSync(`/proc/${tid}/status`, 'utf8'))?.[1] ?? 0);
+  } catch (error) {
+    if (isGone(error)) return 0;
+    throw error;
+  }
 }
 
 /** Filters that this process itself runs under (a container's, a service manager's): every child has them too. */

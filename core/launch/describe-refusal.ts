@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { SandboxEvent } from './events.ts';
+
+/** A refusal in one line for people: the call, its arguments, the errno and the profile line that would permit it. */
+export function describeRefusal(event: SandboxEvent): string {
+  const called = Object.entries((event['args'] ?? {}) as Readonly<Record<string, unknown>>)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(', ');
+  const rule = event['rule'] as { readonly file: string; readonly line: number } | null;
+  const where = rule === null ? 'no rule permits it' : `${rule.file}:${rule.line}`;
+  const fix = event['fix'] === null ? '' : `; to permit: ${event['fix']}`;
+  const who = event['door'] === 'launcher' ? 'for the launcher' : `in thread ${event['thread']}`;
+  return printable(`${event['syscall']}(${called}) = -${event['errno']} ${who}, ${where}${fix}`);
+}
+
+/** Thread names and paths are the VMM's own words: nothing in them may steer a terminal or begin a line of its own. */
+export function printable(text: string): string {
+  return text.replace(
+    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
+    (character) => `\\u${(character.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,
+  );
+}

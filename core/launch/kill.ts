@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+import { type NativeError, native } from '../../native/index.ts';
+import type { OwnedFd } from '../owned-fd.ts';
+
+/** SIGKILL to exactly the process that the pidfd pins; one that has ended already is as it should be. */
+export function killByPidfd(pidfd: OwnedFd): void {
+  const sigkill = 9;
+  try {
+    native.sendSignal({ pidfd: pidfd.fd, signal: sigkill });
+  } catch (error) {
+    if ((error as NativeError).code !== 'ESRCH') throw error;
+  }
+}
