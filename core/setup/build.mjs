@@ -6,7 +6,6 @@ import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync, wri
 import { join, relative } from 'node:path';
 import { root, run, say } from './log.mjs';
 
-const sourceFolders = ['brokers', 'core', 'examples', 'native', 'profiles'];
 const distFolder = join(root, 'dist');
 const stampFile = join(distFolder, '.built-from');
 
@@ -40,7 +39,8 @@ export function buildTypeScript() {
 }
 
 function typeScriptSources() {
-  return sourceFolders.flatMap((folder) => filesUnder(join(root, folder))).filter((file) => file.endsWith('.ts'));
+  const { include } = JSON.parse(readFileSync(join(root, 'tsconfig.build.json'), 'utf8'));
+  return include.flatMap((folder) => filesUnder(join(root, folder))).filter((file) => file.endsWith('.ts'));
 }
 
 /** By content, not by time: a checkout of another commit gives files any time at all. */

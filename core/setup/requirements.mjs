@@ -17,7 +17,10 @@ const demoPackages = [
 ];
 
 /** @type {readonly DebianPackage[]} */
-const testPackages = [{ name: 'iproute2', why: "gives addresses to the tests' network namespaces", present: ['ip'] }];
+const testPackages = [
+  { name: 'cpio', why: "reads back the guest's initrd", present: ['cpio'] },
+  { name: 'iproute2', why: "gives addresses to the tests' network namespaces", present: ['ip'] },
+];
 
 /** @type {Readonly<Record<'demo' | 'test', readonly DebianPackage[]>>} */
 export const requiredPackages = { demo: demoPackages, test: [...demoPackages, ...testPackages] };
