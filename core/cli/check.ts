@@ -4,8 +4,8 @@ import { compileProfile } from '../compiler/index.ts';
 import { RatchetError } from '../errors.ts';
 import { formatSource, ProfileError } from '../policy/index.ts';
 import type { ResolvedProfile, Source } from '../policy/types.ts';
-import { loadProfile } from '../profile-files.ts';
 import { proveTightening } from '../verifier/index.ts';
+import { loadAnyProfile } from './any-profile.ts';
 import { print, printJson, style } from './output.ts';
 import { collect } from './run.ts';
 import { chosenArch } from './stage-filter.ts';
@@ -47,7 +47,7 @@ interface Checked {
 function check(file: string, options: CheckOptions): Checked {
   let profile: ResolvedProfile;
   try {
-    profile = loadProfile(file, { arch: chosenArch(options.arch), features: options.feature });
+    profile = loadAnyProfile(file, { arch: chosenArch(options.arch), features: options.feature });
   } catch (error) {
     if (error instanceof ProfileError) return { problems: error.problems, stages: [] };
     throw error;

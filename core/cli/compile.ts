@@ -4,9 +4,9 @@ import type { Command } from 'commander';
 import { compileFilter } from '../compiler/index.ts';
 import { RatchetError } from '../errors.ts';
 import type { Arch } from '../policy/types.ts';
-import { loadProfile } from '../profile-files.ts';
 import { decodeProgram, describeAction, disassemble } from '../simulator/index.ts';
 import { verifyFilter } from '../verifier/index.ts';
+import { loadAnyProfile } from './any-profile.ts';
 import { collect } from './run.ts';
 import { chosenArch, chosenFilter, chosenStage } from './stage-filter.ts';
 
@@ -32,7 +32,7 @@ export function addCompile(program: Command): void {
     .requiredOption('-o, --output <file>', 'where to; - for standard output')
     .action((name: string, options: CompileOptions) => {
       const arch = chosenArch(options.arch);
-      const profile = loadProfile(name, { arch, features: options.feature });
+      const profile = loadAnyProfile(name, { arch, features: options.feature });
       const filter = chosenFilter(chosenStage(profile, options.stage), options.role);
       const { program: bytes } = compileFilter(filter);
       verifyFilter(bytes, filter);

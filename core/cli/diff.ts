@@ -3,10 +3,10 @@ import type { Command } from 'commander';
 import { RatchetError } from '../errors.ts';
 import { summarizeFilter } from '../policy/index.ts';
 import type { Arch, FilterPolicy } from '../policy/types.ts';
-import { loadProfile } from '../profile-files.ts';
 import { describeAction } from '../simulator/index.ts';
 import { syscallName } from '../tables/index.ts';
 import { describeCall, diffPrograms, type FilterDifference } from '../verifier/index.ts';
+import { loadAnyProfile } from './any-profile.ts';
 import { print, printJson, table } from './output.ts';
 import { collect } from './run.ts';
 import { chosenArch, chosenStage } from './stage-filter.ts';
@@ -48,7 +48,7 @@ export function addDiff(program: Command): void {
 
 function readFilter(text: string, arch: Arch, features: readonly string[]): FilterPolicy {
   const [, name = text, stage] = /^(.*?)(?::([\w-]+))?$/.exec(text) ?? [];
-  return chosenStage(loadProfile(name, { arch, features }), stage).filter;
+  return chosenStage(loadAnyProfile(name, { arch, features }), stage).filter;
 }
 
 interface Changed {

@@ -12,9 +12,9 @@ import {
   summarizeFilter,
 } from '../policy/index.ts';
 import type { Action, Arch, FilterPolicy, Rule, SyscallCall, SyscallRules } from '../policy/types.ts';
-import { loadProfile } from '../profile-files.ts';
 import { run as simulate } from '../simulator/index.ts';
 import { auditArchOf, errnoName, syscallName, syscallNames, syscallNumber } from '../tables/index.ts';
+import { loadAnyProfile } from './any-profile.ts';
 import { print, printJson, table } from './output.ts';
 import { collect } from './run.ts';
 import { chosenArch, chosenFilter, chosenStage } from './stage-filter.ts';
@@ -46,7 +46,7 @@ export function addExplain(program: Command): void {
     .addHelpText('after', '\nExample:\n  ratchet explain qemu --stage running socket domain=AF_INET type=SOCK_DGRAM')
     .action((profileName: string, syscall: string | undefined, given: string[], options: ExplainOptions) => {
       const arch = chosenArch(options.arch);
-      const profile = loadProfile(profileName, { arch, features: options.feature });
+      const profile = loadAnyProfile(profileName, { arch, features: options.feature });
       const stage = chosenStage(profile, options.stage);
       const filter = chosenFilter(stage, options.role);
       const common = { arch, stage: stage.name, role: options.role ?? null };

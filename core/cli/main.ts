@@ -8,6 +8,7 @@ import { addCtl } from './ctl.ts';
 import { addDemo } from './demo.ts';
 import { addDiff } from './diff.ts';
 import { addExplain } from './explain.ts';
+import { addImport } from './import.ts';
 import { complain } from './output.ts';
 import { addRun } from './run.ts';
 
@@ -29,7 +30,7 @@ Examples:
   ratchet check profiles/qemu.yaml`,
   );
 
-for (const add of [addRun, addCtl, addCheck, addExplain, addDiff, addCompile, addDemo]) add(program);
+for (const add of [addRun, addCtl, addCheck, addExplain, addDiff, addCompile, addImport, addDemo]) add(program);
 
 // Subcommands take over the parent's exit behaviour only when told to.
 for (const command of program.commands) command.exitOverride();

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Proof, on the policy, that stages only take away: no call that a stage refuses is permitted by a later one, none that it leaves to the broker is
-// permitted outright, and a role permits no more than its stage.
+// permitted outright, a role permits no more than its stage, and the broker grants no more than before.
 
 import { formatAction } from '../policy/actions.ts';
+import { findBrokerLoosenings } from '../policy/broker-tightening.ts';
 import { evaluate } from '../policy/evaluate.ts';
 import type { FilterPolicy, ResolvedProfile, Source, SyscallCall } from '../policy/types.ts';
 import { actionOnly, permits, returnValue } from '../simulator/action.ts';
@@ -16,7 +17,7 @@ import { findDifference } from './words.ts';
 
 /** A place where a stage or role permits more than it may. */
 export interface TighteningProblem extends Source {
-  readonly code: 'stage-loosens' | 'role-loosens' | 'role-brokers';
+  readonly code: 'stage-loosens' | 'role-loosens' | 'role-brokers' | 'broker-loosens';
   readonly message: string;
 }
 
@@ -74,7 +75,7 @@ export function proveTightening(profile: ResolvedProfile, diagrams = new Diagram
       }
     }
   });
-  return problems;
+  return [...problems, ...findBrokerLoosenings(profile)];
 }
 
 interface Comparison {

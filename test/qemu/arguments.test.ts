@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { spawnSync } from 'node:child_process';
-import { describe, expect, test } from 'vitest';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
 import { prepareArguments, withoutValue } from '../../core/qemu/arguments.ts';
 
 const qmpFd = 7;
@@ -85,6 +88,10 @@ describe('the arguments of QEMU', () => {
   });
 });
 
+const folder = mkdtempSync(join(tmpdir(), 'ratchet-arguments-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
 function qemu(words: readonly string[]): { readonly stdout: string; readonly stderr: string } {
-  return spawnSync('qemu-system-x86_64', words, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  // Some options take a file name and create it.
+  return spawnSync('qemu-system-x86_64', words, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], cwd: folder });
 }
