@@ -9,6 +9,7 @@ import { native } from '../native/index.ts';
 import { BoundFiles } from './bound-files.ts';
 import type { Broker } from './broker.ts';
 import { Channel } from './channel.ts';
+import { closeInheritedFds } from './inherited-fds.ts';
 import { NotifyLoop } from './notify/loop.ts';
 import { PendingSet } from './pending.ts';
 import { Reporter } from './reporter.ts';
@@ -33,6 +34,7 @@ function main(): void {
   ignoreTerminalSignals();
   const profile = decodeProfile(readFileSync(profileFd));
   closeSync(profileFd);
+  closeInheritedFds([0, 1, 2, channelFd]);
 
   const channel = new Channel(channelFd, {
     onPacket: (data, fds) => {
