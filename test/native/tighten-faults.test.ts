@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { native } from '../../native/index.ts';
+import { everyones } from './everyones.ts';
 import { readable } from './fds.ts';
 import { buildFaultProgram, nextTurn, Victim } from './victim.ts';
 
@@ -28,7 +29,7 @@ interface Run {
 }
 
 async function inject(victim: Victim, step: string, event: string, uid?: number): Promise<Run> {
-  const child = spawn(faultProgram, [String(victim.pid), step, event], {
+  const child = spawn(uid === undefined ? faultProgram : everyones(faultProgram), [String(victim.pid), step, event], {
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(uid === undefined ? {} : { uid, gid: uid }),
   });

@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline';
 import { native } from '../../native/index.ts';
 import { packagePath } from '../../native/package-path.ts';
 import { buildProgram } from './build-program.ts';
+import { everyones } from './everyones.ts';
 
 /** A filter that allows everything. */
 export const allowAll = Buffer.from('060000000000ff7f', 'hex');
@@ -34,7 +35,8 @@ export class Victim {
   }
 
   static async start(name: string, options: { program?: string; uid?: number } = {}): Promise<Victim> {
-    const program = options.program ?? buildProgram('victim');
+    const built = options.program ?? buildProgram('victim');
+    const program = options.uid === undefined ? built : everyones(built);
     const identity = options.uid === undefined ? {} : { uid: options.uid, gid: options.uid };
     const child = spawn(program, [name], { stdio: ['pipe', 'pipe', 'inherit'], ...identity });
     const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]();
