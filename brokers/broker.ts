@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { BoundFiles } from './bound-files.ts';
+import type { OneProgram } from './notify/execveat.ts';
 import type { PendingSet } from './pending.ts';
 import type { Reporter } from './reporter.ts';
 import type { Stages } from './stages.ts';
@@ -10,4 +11,5 @@ export interface Broker {
   readonly reporter: Reporter;
   readonly pending: PendingSet;
   readonly bound: BoundFiles;
+  readonly programs: OneProgram;
 }

@@ -10,6 +10,7 @@ import { BoundFiles } from './bound-files.ts';
 import type { Broker } from './broker.ts';
 import { Channel } from './channel.ts';
 import { closeInheritedFds } from './inherited-fds.ts';
+import { OneProgram } from './notify/execveat.ts';
 import { NotifyLoop } from './notify/loop.ts';
 import { PendingSet } from './pending.ts';
 import { Reporter } from './reporter.ts';
@@ -50,7 +51,13 @@ function main(): void {
     },
   });
   const reporter = new Reporter((event) => channel.sendEvent(event));
-  const broker: Broker = { stages: new Stages(profile), reporter, pending: new PendingSet(maxPending), bound };
+  const broker: Broker = {
+    stages: new Stages(profile),
+    reporter,
+    pending: new PendingSet(maxPending),
+    bound,
+    programs: new OneProgram(),
+  };
   let loop: NotifyLoop | undefined;
   const session: Session = {
     broker,

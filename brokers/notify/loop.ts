@@ -17,6 +17,7 @@ import { describeArguments, int32 } from './arguments.ts';
 import { bindCall } from './bind.ts';
 import { Caller, CallerGone, CallFails } from './caller.ts';
 import { connectCall } from './connect.ts';
+import { execveatCall } from './execveat.ts';
 import { type Call, refuseCall } from './judged-call.ts';
 import { creatCall, openat2Call, openatCall, openCall } from './open.ts';
 
@@ -28,6 +29,7 @@ const handlers: Readonly<Record<string, (call: Call) => void>> = {
   openat: (call) => openatCall(showingNothing(call)),
   openat2: (call) => openat2Call(showingNothing(call)),
   creat: (call) => creatCall(showingNothing(call)),
+  execveat: execveatCall,
 };
 
 // Reports show the address or path that a handler reads, in place of the VMM's pointers.

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
 #include <algorithm>
 #include <cstring>
@@ -31,11 +32,36 @@ struct Address {
   const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
 };
 
+/// O_NONBLOCK belongs to the open file description: whoever shares the socket can take it away while we connect, and make us wait for ever. The
+/// send timeout bounds connect(2) too (socket(7)): one tick, then EINPROGRESS, or EAGAIN from unix sockets, as if the flag were set.
+class NoWaiting {
+ public:
+  explicit NoWaiting(int fd) : fd_(fd) {
+    constexpr timeval tick{0, 1};
+    socklen_t length = sizeof before_;
+    set_ = ::getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &before_, &length) == 0 &&
+           ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tick, sizeof tick) == 0;
+  }
+  ~NoWaiting() {
+    const int error = errno;
+    if (set_) (void)::setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &before_, sizeof before_);
+    errno = error;
+  }
+  NoWaiting(const NoWaiting&) = delete;
+  NoWaiting& operator=(const NoWaiting&) = delete;
+
+ private:
+  int fd_;
+  timeval before_{};
+  bool set_ = false;
+};
+
 }  // namespace
 
 Result<Connecting> connect_socket(int fd, AddressBytes bytes) {
   Address address;
   if (!address.assign(bytes)) return Failure{EINVAL, "connect"};
+  const NoWaiting no_waiting(fd);
   if (::connect(fd, address.get(), address.length) == 0) return Connecting::connected;
   // Interrupted means under way (connect(2)): calling again would say EALREADY.
   if (errno == EINPROGRESS || errno == EINTR) return Connecting::in_progress;
