@@ -21,6 +21,8 @@ export interface CompileOptions {
   readonly uncached?: ReadonlySet<number>;
   /** Longest run of intervals that is solved exactly (default 64). More is slower to compile and rarely a better program. */
   readonly exactItems?: number;
+  /** Most values taken out of one run of intervals one after the other (default 6). */
+  readonly maxPeeled?: number;
 }
 
 export interface CompiledFilter {
@@ -48,7 +50,7 @@ export function compileFilter(policy: FilterPolicy, options: CompileOptions = {}
 export function compileTarget(diagrams: Diagrams, target: FilterTarget, options: CompileOptions): CompiledFilter {
   let smallest = Number.POSITIVE_INFINITY;
   for (const bucketValues of [undefined, 8, 32, 128, 1024, maxInstructions]) {
-    const search = { exactItems: options.exactItems ?? 64, maxPeeled: 6, bucketValues };
+    const search = { exactItems: options.exactItems ?? 64, maxPeeled: options.maxPeeled ?? 6, bucketValues };
     const instructions = attempt(diagrams, target, options, search);
     if (instructions.length <= maxInstructions)
       return { program: encodeProgram(instructions), instructions: instructions.length };

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+// Suite `filters`: what ratchet's programs cost beside libseccomp's, and what it costs to make them. Instruction counts are exact: the recorded
+// calls run through the simulator. Times are medians of runs that took turns.
+
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type CallCounts, compileFilter, compileProfile, expectedInstructions } from '../../core/compiler/index.ts';
+import type { FilterPolicy, ResolvedProfile } from '../../core/policy/types.ts';
+import { countsOption } from '../../core/profile-counts.ts';
+import { loadProfile } from '../../core/profile-files.ts';
+import { encodeAction, returnValue } from '../../core/simulator/index.ts';
+import { diffPrograms, findCounterExample, verifyFilter } from '../../core/verifier/index.ts';
+import { packagePath } from '../../native/package-path.ts';
+import { chainCost, chainDecision } from './chain.ts';
+import { type Expressible, expressiblePart } from './expressible.ts';
+import { atMost, exact, type Figure, measured, quantile } from './figure.ts';
+import { attachTimes, libseccompProgram } from './peer.ts';
+import { type Recording, recordings } from './recordings.ts';
+
+const arch = 'x86_64';
+const x32Bit = 0x40000000;
+
+export async function benchFilters(): Promise<readonly Figure[]> {
+  const profile = loadProfile('qemu', { arch });
+  const recorded = recordings();
+  return [
+    ...filtersOf(profile).flatMap(({ name, filter }) => sideBySide(name, filter, recorded)),
+    ...chains(profile, recorded),
+    ...attaching(profile),
+    ...compiling(),
+  ];
+}
+
+interface NamedFilter {
+  readonly name: string;
+  readonly filter: FilterPolicy;
+}
+
+function filtersOf(profile: ResolvedProfile): readonly NamedFilter[] {
+  return profile.stages.flatMap((stage) => [
+    { name: stage.name, filter: stage.filter },
+    ...Object.entries(stage.roles).map(([role, filter]) => ({ name: `${stage.name}/${role}`, filter })),
+  ]);
+}
+
+function sideBySide(name: string, filter: FilterPolicy, recorded: readonly Recording[]): readonly Figure[] {
+  const part = expressiblePart(filter);
+  process.stdout.write(
+    `${name}: held against libseccomp without ${part.leftOut.length} calls of ${filter.syscalls.length} (${part.leftOut.join(', ')}), ${part.rules.length} rules\n`,
+  );
+  const tree = libseccompProgram(part, { kind: 'tree' });
+  assertSame(tree, part);
+  const uncached = uncachedIn([part.policy]);
+  return recorded.flatMap(({ name: recording, counts }) => {
+    const ours = compileFilter(part.policy, { counts });
+    verifyFilter(ours.program, part.policy);
+    const linear = libseccompProgram(part, { kind: 'linear', counts });
+    assertSame(linear, part);
+    const cost = (program: Uint8Array): number => expectedInstructions(program, arch, counts, (nr) => uncached.has(nr));
+    const [mine, list, balanced] = [cost(ours.program), cost(linear), cost(tree)];
+    const best = cost(compileFilter(part.policy, { counts, exactItems: 2000, maxPeeled: 12 }).program);
+    const whole = compileFilter(filter, { counts });
+    const wholeUncached = uncachedIn([filter]);
+    const unit = 'instructions/call';
+    return [
+      exact(`${name} ${recording}`, unit, mine, {
+        against: { name: 'libseccomp, priorities', value: list },
+        goal: atMost(0.65, mine / list),
+      }),
+      exact(`${name} ${recording}`, unit, mine, {
+        against: { name: 'libseccomp, tree', value: balanced },
+        goal: atMost(0.5, mine / balanced),
+      }),
+      exact(`${name} ${recording}`, unit, mine, {
+        against: { name: 'search without grouping', value: best },
+        goal: atMost(1.02, mine / best),
+      }),
+      exact(
+        `${name} ${recording}, the whole policy`,
+        unit,
+        expectedInstructions(whole.program, arch, counts, (nr) => wholeUncached.has(nr)),
+        {
+          against: { name: 'entropy bound', value: entropyBound(filter, counts, wholeUncached) },
+        },
+      ),
+    ];
+  });
+}
+
+/**
+ * No program can do with less: load and test the architecture, load the number, return; to tell the targets of the calls apart, as many
+ * two-way tests as their entropy has bits; and for each call that arguments decide one load and one test.
+ */
+function entropyBound(filter: FilterPolicy, counts: CallCounts, uncached: ReadonlySet<number>): number {
+  const byTarget = new Map<string, number>();
+  let total = 0;
+  let decidedByArguments = 0;
+  for (const [nr, count] of counts.calls) {
+    if (!uncached.has(nr)) continue;
+    const syscall = filter.syscalls.find((entry) => entry.nr === nr);
+    const conditional = syscall?.rules.some(({ when }) => when.kind !== 'always') === true;
+    const action = encodeAction(
+      syscall?.rules.find(({ when }) => when.kind === 'always')?.action ?? syscall?.otherwise ?? filter.otherwise,
+    );
+    const target = conditional ? `${nr}` : `action ${action}`;
+    byTarget.set(target, (byTarget.get(target) ?? 0) + count);
+    total += count;
+    if (conditional) decidedByArguments += count;
+  }
+  let entropy = 0;
+  for (const count of byTarget.values()) entropy -= (count / total) * Math.log2(count / total);
+  return 4 + entropy + (2 * decidedByArguments) / total;
+}
+
+/** Both decide alike on every call, by proof. libseccomp lets number -1 pass its x32 test, which no policy can say: that one is set aside. */
+function assertSame(program: Uint8Array, { policy }: Expressible): void {
+  const different = diffPrograms(program, policy, arch).filter(({ from }) => from < x32Bit);
+  const [first] = different;
+  if (first !== undefined)
+    throw new Error(
+      `libseccomp decides otherwise on ${first.from}: ${JSON.stringify(first, (_, value) => (typeof value === 'bigint' ? `${value}` : value))}`,
+    );
+}
+
+function uncachedIn(filters: readonly FilterPolicy[]): ReadonlySet<number> {
+  const known = new Set<number>();
+  for (let nr = 0; nr <= Math.max(...filters.map(({ lastKnownNr }) => lastKnownNr)); nr++) {
+    const cached = filters.every((filter) => {
+      const syscall = filter.syscalls.find((entry) => entry.nr === nr);
+      const actions =
+        syscall === undefined ? [filter.otherwise] : [syscall.otherwise, ...syscall.rules.map(({ action }) => action)];
+      const always = syscall?.rules.find(({ when }) => when.kind === 'always');
+      if (always !== undefined) return encodeAction(always.action) === returnValue.allow;
+      return actions.every((action) => encodeAction(action) === returnValue.allow);
+    });
+    if (!cached) known.add(nr);
+  }
+  return known;
+}
+
+/** Start and running as they are installed, beside one filter that decides as both. */
+function chains(profile: ResolvedProfile, recorded: readonly Recording[]): readonly Figure[] {
+  return recorded.map(({ name, counts }) => {
+    const { stages } = compileProfile(profile, { counts });
+    const programs = stages.slice(0, 2).map(({ program }) => program);
+    const { uncached, single } = chainDecision(profile, 1, counts);
+    verifyFilter(single.program, single.policy);
+    const both = chainCost(programs, arch, counts, uncached);
+    const one = chainCost([single.program], arch, counts, uncached);
+    return exact(`start and running, ${name}`, 'instructions/call', both, {
+      against: { name: 'one filter for running', value: one },
+      goal: atMost(1.4, both / one),
+    });
+  });
+}
+
+function attaching(profile: ResolvedProfile): readonly Figure[] {
+  const folder = mkdtempSync(join(tmpdir(), 'ratchet-attach-'));
+  const { counts } = countsOption(profile);
+  try {
+    return profile.stages.slice(0, 2).map((stage) => {
+      const part = expressiblePart(stage.filter);
+      const write = (name: string, program: Uint8Array): string => {
+        const file = join(folder, `${stage.name}-${name}`);
+        writeFileSync(file, program);
+        return file;
+      };
+      const ours = compileFilter(part.policy, counts === undefined ? {} : { counts });
+      const files = [write('ours', ours.program), write('tree', libseccompProgram(part, { kind: 'tree' }))];
+      const [mine = [], tree = []] = attachTimes(files, 2000).map((row) =>
+        row.map((nanoseconds) => nanoseconds / 1000),
+      );
+      return measured(`attach ${stage.name}`, 'us', mine, {
+        against: { name: 'libseccomp, tree', samples: tree },
+        goal: atMost(1, quantile(mine, 0.5) / quantile(tree, 0.5)),
+      });
+    });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+function compiling(): readonly Figure[] {
+  const many = ioctlPolicy(2500);
+  const { program } = compileFilter(many);
+  if (findCounterExample(program, many) !== undefined) throw new Error('the program is not the policy');
+  const large = timed(7, () => compileFilter(many));
+  const proof = timed(7, () => findCounterExample(program, many));
+  const whole = timed(41, () => {
+    const profile = loadProfile('qemu', { arch });
+    return compileProfile(profile, countsOption(profile));
+  }).slice(10);
+  const command = [packagePath('dist/core/cli/main.js'), 'check', packagePath('profiles/qemu.yaml')];
+  const checks = timed(21, () => execFileSync(process.execPath, command)).slice(1);
+  const nothing = timed(21, () => execFileSync(process.execPath, ['-e', ''])).slice(1);
+  return [
+    measured('compile 2500 ioctl values', 'ms', large, { goal: atMost(1000, quantile(large, 0.5), 'ms') }),
+    measured('prove 2500 ioctl values', 'ms', proof),
+    measured('qemu.yaml to proven programs, in process', 'ms', whole, {
+      goal: atMost(150, quantile(whole, 0.5), 'ms'),
+    }),
+    measured('ratchet check profiles/qemu.yaml', 'ms', checks, {
+      against: { name: 'node alone', samples: nothing },
+      goal: atMost(500, quantile(checks, 0.5), 'ms'),
+    }),
+  ];
+}
+
+/** One call with scattered request numbers. */
+function ioctlPolicy(count: number): FilterPolicy {
+  const values = Array.from({ length: count }, (_, index) => BigInt(Math.imul(index + 1, 0x9e3779b1) >>> 0));
+  const source = { file: 'bench', line: 1, column: 1 };
+  const rule = {
+    action: { kind: 'allow' },
+    when: { kind: 'in', arg: 1, width: 'low32', values },
+    whenText: '',
+    why: '',
+    risk: undefined,
+    source,
+  } as const;
+  const refuse = { kind: 'errno', errno: 1, quiet: true } as const;
+  return {
+    arch,
+    syscalls: [{ nr: 16, name: 'ioctl', rules: [rule], otherwise: refuse }],
+    otherwise: refuse,
+    unknown: { kind: 'errno', errno: 38, quiet: true },
+    lastKnownNr: 466,
+    foreign: { kind: 'kill-process' },
+  };
+}
+
+/** Milliseconds of each run. */
+function timed(runs: number, run: () => unknown): number[] {
+  return Array.from({ length: runs }, () => {
+    const before = performance.now();
+    run();
+    return performance.now() - before;
+  });
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// Suite `tighten`: how long a process stands still while a stage is entered, and how long the whole way takes, proof from outside included.
+
+import { compileProfile } from '../../core/compiler/index.ts';
+import { buildGuest, guestArguments } from '../../core/demo/guest.ts';
+import { GuestConsole } from '../../core/demo/guest-console.ts';
+import { launch } from '../../core/launch/launch.ts';
+import { countsOption } from '../../core/profile-counts.ts';
+import { loadProfile } from '../../core/profile-files.ts';
+import { ownFilterCount } from '../../core/stages/tasks.ts';
+import { tighten } from '../../core/stages/tighten.ts';
+import { packagePath } from '../../native/package-path.ts';
+import { atMost, exact, type Figure, measured, quantile } from './figure.ts';
+import { buildBenchVictim, IdleVictim } from './idle-victim.ts';
+
+const deadlineMs = 10_000;
+const rounds = 60;
+
+export async function benchTighten(): Promise<readonly Figure[]> {
+  const victim = buildBenchVictim();
+  const profile = loadProfile('qemu');
+  const [start] = compileProfile(profile, countsOption(profile)).stages;
+  if (start === undefined) throw new Error('the profile of QEMU has no stage');
+  const byThreads = [4, 16, 64].map((threads) => ({ threads, stopped: [] as number[], total: [] as number[] }));
+  // The sizes take turns, so that what else the machine does falls on all of them.
+  for (let round = 0; round < rounds; round++)
+    for (const { threads, stopped, total } of byThreads) {
+      const one = await tightenOnce(victim, threads, start.program);
+      stopped.push(one.stoppedMicroseconds);
+      total.push(one.totalMs);
+    }
+  const [few, , many] = byThreads;
+  const growth = ((quantile(many?.total ?? [], 0.5) - quantile(few?.total ?? [], 0.5)) * 1000) / 60;
+  return [
+    ...byThreads.flatMap(({ threads, stopped, total }) => [
+      measured(`carrier thread stands still, ${threads} threads`, 'us', stopped, {
+        ...(threads === 4 ? { goal: atMost(300, quantile(stopped, 0.5), 'us') } : {}),
+      }),
+      measured(`request to verified stage, ${threads} threads`, 'ms', total, {
+        goal: atMost(5, quantile(total, 0.5), 'ms'),
+      }),
+    ]),
+    exact('request to verified stage, growth', 'us/thread', growth, { goal: atMost(20, growth, 'us'), n: rounds }),
+    ...(await onQemu()),
+  ];
+}
+
+async function tightenOnce(
+  program: string,
+  threads: number,
+  filter: Uint8Array,
+): Promise<{ readonly stoppedMicroseconds: number; readonly totalMs: number }> {
+  await using victim = await IdleVictim.start(program, threads);
+  const before = performance.now();
+  const { stoppedMicroseconds } = await tighten({
+    pid: victim.pid,
+    pidfd: victim.pidfd,
+    stage: 'start',
+    program: filter,
+    chain: [],
+    inheritedFilters: ownFilterCount(),
+    moveBroker: async () => undefined,
+    deadlineMs,
+  });
+  return { stoppedMicroseconds, totalMs: performance.now() - before };
+}
+
+/** A guest that runs is sealed: what a user asks for at run time, broker included. */
+async function onQemu(): Promise<readonly Figure[]> {
+  const guest = guestArguments(await buildGuest({ cacheFolder: packagePath('.cache') }));
+  const paused: number[] = [];
+  const running: number[] = [];
+  const vms = 7;
+  for (let round = 0; round < vms; round++) {
+    await using sandbox = await launch({
+      command: ['qemu-system-x86_64', ...guest],
+      until: 'start',
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const before = performance.now();
+    await sandbox.enter('running');
+    paused.push(performance.now() - before);
+    await sandbox.vmm.cont();
+    await new GuestConsole(sandbox.stdout).waitForLine(/ratchet-guest: tick/, 60_000);
+    const whileRunning = performance.now();
+    await sandbox.enter('sealed');
+    running.push(performance.now() - whileRunning);
+  }
+  return [
+    measured('QEMU paused: enter running', 'ms', paused, { goal: atMost(5, quantile(paused, 0.5), 'ms') }),
+    measured('QEMU with a running guest: enter sealed', 'ms', running, {
+      goal: atMost(5, quantile(running, 0.5), 'ms'),
+    }),
+  ];
+}

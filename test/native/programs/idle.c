@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// idle THREADS: says "ready" when that many threads, the first included, wait in the kernel; ends at the end of its input.
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static void *wait_forever(void *unused) {
+  for (;;) pause();
+  return unused;
+}
+
+int main(int count, char **arguments) {
+  int threads = count == 2 ? atoi(arguments[1]) : 0;
+  if (threads < 1) return 2;
+  for (int index = 1; index < threads; index++) {
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, wait_forever, NULL) != 0) return 1;
+  }
+  puts("ready");
+  fflush(stdout);
+  char byte;
+  return read(0, &byte, 1) < 0;
+}
