@@ -7,6 +7,7 @@ import type { Arch } from '../policy/types.ts';
 import { decodeProgram, describeAction, disassemble } from '../simulator/index.ts';
 import { verifyFilter } from '../verifier/index.ts';
 import { loadAnyProfile } from './any-profile.ts';
+import { readRawProgram } from './raw-program.ts';
 import { collect } from './run.ts';
 import { chosenArch, chosenFilter, chosenStage } from './stage-filter.ts';
 
@@ -23,7 +24,10 @@ export function addCompile(program: Command): void {
   program
     .command('compile')
     .description('Compile one stage of a profile to a seccomp program, proven to be the policy.')
-    .argument('<profile>', 'a shipped profile, a profile file, or an OCI or Docker seccomp JSON file')
+    .argument(
+      '<profile>',
+      'a shipped profile, a profile file, an OCI or Docker seccomp JSON file, or a raw program to list',
+    )
     .option('--stage <stage>', 'the stage; may be left out when there is only one')
     .option('--role <role>', 'the rules for threads of this role')
     .option('--arch <arch>', 'x86_64, aarch64 or riscv64 (default: this machine)')
@@ -32,14 +36,18 @@ export function addCompile(program: Command): void {
     .requiredOption('-o, --output <file>', 'where to; - for standard output')
     .action((name: string, options: CompileOptions) => {
       const arch = chosenArch(options.arch);
-      const profile = loadAnyProfile(name, { arch, features: options.feature });
-      const filter = chosenFilter(chosenStage(profile, options.stage), options.role);
-      const { program: bytes } = compileFilter(filter);
-      verifyFilter(bytes, filter);
-      const text = render(bytes, arch, options.format);
+      const text = render(readRawProgram(name) ?? compileStage(name, arch, options), arch, options.format);
       if (options.output === '-') process.stdout.write(text);
       else writeFileSync(options.output, text);
     });
+}
+
+function compileStage(name: string, arch: Arch, options: CompileOptions): Uint8Array {
+  const profile = loadAnyProfile(name, { arch, features: options.feature });
+  const filter = chosenFilter(chosenStage(profile, options.stage), options.role);
+  const { program } = compileFilter(filter);
+  verifyFilter(program, filter);
+  return program;
 }
 
 function render(program: Uint8Array, arch: Arch, format: string): Uint8Array | string {

@@ -6,3 +6,4 @@ export { diffPrograms, type FilterDifference, type FilterLike } from './diff.ts'
 export { proveTightening, type TighteningProblem } from './tightening.ts';
 export { findInvalidity } from './validity.ts';
 export { type CounterExample, findCounterExample, verifyFilter } from './verify.ts';
+export { type Outcome, programOutcomes } from './outcomes.ts';
