@@ -54,32 +54,37 @@ export async function startStaged(options: StagedOptions): Promise<StagedProcess
     OwnedFd,
     OwnedFd,
   ];
-  const child = spawnStager(options, statusTheirs);
-  const spawnError = new Promise<never>((_, reject) => child.once('error', reject));
-  if (child.pid === undefined) {
+  const child = await spawnStager(options, statusTheirs).catch((cause: NodeJS.ErrnoException) => {
     statusOurs.close();
-    return await spawnError.catch((cause: unknown) => {
-      throw new RatchetError('STAGER_FAILED', 'the stager could not be started', {
-        next: 'build it with `npm run build:native`',
-        cause,
-      });
+    throw new RatchetError('STAGER_FAILED', 'the stager could not be started', {
+      errno: cause.code ?? 'EIO',
+      next:
+        cause.code === 'EBADF'
+          ? 'one of the descriptors to be inherited is not open'
+          : 'build it with `npm run build:native`',
+      cause,
     });
-  }
-  spawnError.catch(() => undefined);
+  });
   // The child is not reaped before the event loop turns, so its pid cannot have been recycled here.
   const pidfd = new OwnedFd(native.openPidfd({ pid: child.pid, thread: false }));
   return await readStatus({ statusFd: statusOurs, child, pid: child.pid, pidfd, deadlineMs: options.deadlineMs });
 }
 
 /** Our copy of the stager's end is closed before anyone waits on ours: its death must be seen. */
-function spawnStager(options: StagedOptions, status: OwnedFd): ChildProcess {
+async function spawnStager(options: StagedOptions, status: OwnedFd): Promise<ChildProcess & { readonly pid: number }> {
   using theirs = status;
   using filter = new OwnedFd(native.memfd({ name: 'ratchet-filter', data: options.filter, seal: true }));
   const layout = layOutFds(options.inherit, theirs.fd, filter.fd);
-  return spawn(packagePath('build/Release/ratchet-stager'), stagerArguments(options, layout), {
+  const child = spawn(packagePath('build/Release/ratchet-stager'), stagerArguments(options, layout), {
     stdio: [...options.stdio, ...layout.stdio.slice(3)],
     env: options.environment,
   });
+  if (hasPid(child)) return child;
+  return await new Promise((_, reject) => child.once('error', reject));
+}
+
+function hasPid(child: ChildProcess): child is ChildProcess & { readonly pid: number } {
+  return child.pid !== undefined;
 }
 
 interface FdLayout {
