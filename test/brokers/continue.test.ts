@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { packagePath } from '../../native/package-path.ts';
 
-test('CONTINUE has one use: where the policy itself, which looks at registers alone, allows the call', () => {
+test('CONTINUE is used where the policy itself, which looks at registers alone, allows the call, and for the one program, by count', () => {
   const folder = packagePath('brokers');
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'));
   const uses = files.flatMap((name) =>
@@ -16,6 +16,7 @@ test('CONTINUE has one use: where the policy itself, which looks at registers al
   expect(uses.sort()).toEqual([
     'notify/caller.ts: answerContinue(): boolean {',
     "notify/caller.ts: return this.#answer({ kind: 'continue' });",
+    'notify/execveat.ts: if (call.broker.programs.take()) call.caller.answerContinue();',
     'notify/loop.ts: caller.answerContinue();',
   ]);
   const loop = readFileSync(join(folder, 'notify/loop.ts'), 'utf8');

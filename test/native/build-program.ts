@@ -3,9 +3,9 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, renameSync, statSync } from 'node:fs';
 import { packagePath } from '../../native/package-path.ts';
 
-/** Compiles `test/native/programs/NAME.c` into `build/test/NAME` unless that is newer, and gives its path. */
-export function buildProgram(name: string): string {
-  const source = packagePath(`test/native/programs/${name}.c`);
+/** Compiles `FOLDER/NAME.c` into `build/test/NAME` unless that is newer, and gives its path. */
+export function buildProgram(name: string, folder = 'test/native/programs'): string {
+  const source = packagePath(`${folder}/${name}.c`);
   const program = packagePath(`build/test/${name}`);
   const builtMs = statSync(program, { throwIfNoEntry: false })?.mtimeMs ?? 0;
   if (builtMs > statSync(source).mtimeMs) return program;
