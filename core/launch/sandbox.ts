@@ -245,7 +245,9 @@ export class Sandbox implements FdSource, AsyncDisposable {
 
   /** Roles are a description only: a monitor that does not answer must not stop an attestation. */
   async #roles(): Promise<ReadonlyMap<number, string>> {
-    return await this.vmm.threadRoles().catch(() => new Map());
+    const roles = await this.vmm.threadRoles().catch(() => new Map());
+    // The leader is the main thread even where the machine has no vCPU to find it by.
+    return new Map([[this.pid, 'main'], ...roles]);
   }
 
   /** Ends the VMM at once. */
