@@ -4,10 +4,11 @@ import { compileProfile } from '../compiler/index.ts';
 import { RatchetError } from '../errors.ts';
 import { formatSource, ProfileError } from '../policy/index.ts';
 import type { ResolvedProfile, Source } from '../policy/types.ts';
+import { countsOption } from '../profile-counts.ts';
 import { proveTightening } from '../verifier/index.ts';
 import { loadAnyProfile } from './any-profile.ts';
+import { collect } from './collect.ts';
 import { print, printJson, style } from './output.ts';
-import { collect } from './run.ts';
 import { chosenArch } from './stage-filter.ts';
 
 interface CheckOptions {
@@ -52,15 +53,16 @@ function check(file: string, options: CheckOptions): Checked {
     if (error instanceof ProfileError) return { problems: error.problems, stages: [] };
     throw error;
   }
-  const problems = proveTightening(profile);
-  if (problems.length > 0) return { problems, stages: [] };
   try {
-    const compiled = compileProfile(profile);
+    const compiled = compileProfile(profile, countsOption(profile));
     return {
-      problems,
+      problems: [],
       stages: compiled.stages.map(({ name, instructions }) => `${name} (${instructions} instructions)`),
     };
   } catch (error) {
+    // Compiling stops at the first place that loosens; here all are wanted.
+    const loosened = proveTightening(profile);
+    if (loosened.length > 0) return { problems: loosened, stages: [] };
     if (!(error instanceof RatchetError) || error.code !== 'FILTER_TOO_LARGE') throw error;
     return {
       problems: [{ file: profile.file, line: 1, column: 1, code: 'too-large', message: error.message }],

@@ -4,11 +4,12 @@ import type { Command } from 'commander';
 import { compileFilter } from '../compiler/index.ts';
 import { RatchetError } from '../errors.ts';
 import type { Arch } from '../policy/types.ts';
+import { countsOption } from '../profile-counts.ts';
 import { decodeProgram, describeAction, disassemble } from '../simulator/index.ts';
 import { verifyFilter } from '../verifier/index.ts';
 import { loadAnyProfile } from './any-profile.ts';
+import { collect } from './collect.ts';
 import { readRawProgram } from './raw-program.ts';
-import { collect } from './run.ts';
 import { chosenArch, chosenFilter, chosenStage } from './stage-filter.ts';
 
 interface CompileOptions {
@@ -45,7 +46,7 @@ export function addCompile(program: Command): void {
 function compileStage(name: string, arch: Arch, options: CompileOptions): Uint8Array {
   const profile = loadAnyProfile(name, { arch, features: options.feature });
   const filter = chosenFilter(chosenStage(profile, options.stage), options.role);
-  const { program } = compileFilter(filter);
+  const { program } = compileFilter(filter, countsOption(profile));
   verifyFilter(program, filter);
   return program;
 }

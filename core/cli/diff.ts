@@ -7,8 +7,8 @@ import { describeAction } from '../simulator/index.ts';
 import { syscallName } from '../tables/index.ts';
 import { describeCall, diffPrograms, type FilterDifference } from '../verifier/index.ts';
 import { loadAnyProfile } from './any-profile.ts';
+import { collect } from './collect.ts';
 import { print, printJson, table } from './output.ts';
-import { collect } from './run.ts';
 import { chosenArch, chosenStage } from './stage-filter.ts';
 
 interface DiffOptions {

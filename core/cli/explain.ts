@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Command } from 'commander';
-import { compileFilter } from '../compiler/index.ts';
+import { type CompileOptions, compileFilter } from '../compiler/index.ts';
 import { RatchetError } from '../errors.ts';
 import {
   ExpressionError,
@@ -12,11 +12,12 @@ import {
   summarizeFilter,
 } from '../policy/index.ts';
 import type { Action, Arch, FilterPolicy, Rule, SyscallCall, SyscallRules } from '../policy/types.ts';
+import { countsOption } from '../profile-counts.ts';
 import { run as simulate } from '../simulator/index.ts';
 import { auditArchOf, errnoName, syscallName, syscallNames, syscallNumber } from '../tables/index.ts';
 import { loadAnyProfile } from './any-profile.ts';
+import { collect } from './collect.ts';
 import { print, printJson, table } from './output.ts';
-import { collect } from './run.ts';
 import { chosenArch, chosenFilter, chosenStage } from './stage-filter.ts';
 
 interface ExplainOptions {
@@ -60,10 +61,11 @@ export function addExplain(program: Command): void {
       const nr = numberOf(arch, syscall);
       const name = syscallName(arch, nr) ?? `#${nr}`;
       const known = readArguments(arch, name, given);
-      const answer = { syscall: name, nr, ...common, ...explain(filter, nr, known) };
+      const tuning = countsOption(profile);
+      const answer = { syscall: name, nr, ...common, ...explain(filter, nr, known, tuning) };
       const elsewhere = profile.stages
         .filter((other) => other.name !== stage.name)
-        .map((other) => ({ stage: other.name, ...short(explain(other.filter, nr, known)) }))
+        .map((other) => ({ stage: other.name, ...short(explain(other.filter, nr, known, tuning)) }))
         .filter(
           (other) =>
             other.action !== answer.action || other.errno !== answer.errno || other.conditional !== answer.conditional,
@@ -118,7 +120,7 @@ interface Case {
   readonly rule: Explanation['rule'];
 }
 
-function explain(filter: FilterPolicy, nr: number, known: Known): Explanation {
+function explain(filter: FilterPolicy, nr: number, known: Known, tuning: CompileOptions): Explanation {
   const syscall = filter.syscalls.find((entry) => entry.nr === nr);
   const open = (syscall?.rules ?? [])
     .map((rule) => ({
@@ -137,7 +139,7 @@ function explain(filter: FilterPolicy, nr: number, known: Known): Explanation {
       ...shortAction(verdict.action),
       conditional: false,
       rule: ruleOf(verdict.rule),
-      instructions: simulate(compileFilter(filter).program, call).instructions,
+      instructions: simulate(compileFilter(filter, tuning).program, call).instructions,
     };
   }
   const cases = open.map(({ rule, left }) => ({

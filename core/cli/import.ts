@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { RatchetError } from '../errors.ts';
 import { importOci } from '../policy/imports/oci.ts';
+import { collect } from './collect.ts';
 import { complain, print } from './output.ts';
-import { collect } from './run.ts';
 import { chosenArch } from './stage-filter.ts';
 
 interface ImportOptions {

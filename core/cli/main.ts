@@ -2,15 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Command, CommanderError } from 'commander';
 import { errorTable, RatchetError } from '../errors.ts';
-import { addCheck } from './check.ts';
-import { addCompile } from './compile.ts';
-import { addCtl } from './ctl.ts';
-import { addDemo } from './demo.ts';
-import { addDiff } from './diff.ts';
-import { addExplain } from './explain.ts';
-import { addImport } from './import.ts';
 import { complain } from './output.ts';
-import { addRun } from './run.ts';
 
 const program = new Command('ratchet')
   .description('Runs an unmodified VMM with a privilege level that only goes down.')
@@ -30,7 +22,21 @@ Examples:
   ratchet check profiles/qemu.yaml`,
   );
 
-for (const add of [addRun, addCtl, addCheck, addExplain, addDiff, addCompile, addImport, addDemo]) add(program);
+/** In the order of the help. Only the command that is asked for is loaded: `check` needs no launcher, and loading takes longer than checking. */
+const commands: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
+  run: async () => (await import('./run.ts')).addRun,
+  ctl: async () => (await import('./ctl.ts')).addCtl,
+  check: async () => (await import('./check.ts')).addCheck,
+  explain: async () => (await import('./explain.ts')).addExplain,
+  diff: async () => (await import('./diff.ts')).addDiff,
+  compile: async () => (await import('./compile.ts')).addCompile,
+  import: async () => (await import('./import.ts')).addImport,
+  demo: async () => (await import('./demo.ts')).addDemo,
+};
+
+const asked = process.argv[2] ?? '';
+const needed = Object.hasOwn(commands, asked) ? [asked] : Object.keys(commands);
+for (const name of needed) (await commands[name]?.())?.(program);
 
 // Subcommands take over the parent's exit behaviour only when told to.
 for (const command of program.commands) command.exitOverride();

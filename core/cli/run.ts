@@ -10,6 +10,7 @@ import { launch } from '../launch/launch.ts';
 import { printRefusals } from '../launch/print-refusals.ts';
 import type { Sandbox } from '../launch/sandbox.ts';
 import type { Grant } from '../policy/index.ts';
+import { collect } from './collect.ts';
 import { parseGrant } from './grant.ts';
 import { complain } from './output.ts';
 
@@ -148,8 +149,4 @@ async function writeReport(sandbox: Sandbox, file: string): Promise<void> {
   } catch (error) {
     complain(`the report ${file} could not be written: ${(error as Error).message}`);
   }
-}
-
-export function collect(value: string, earlier: readonly string[]): readonly string[] {
-  return [...earlier, value];
 }

@@ -10,6 +10,7 @@ import { type Diagram, Diagrams } from '../verifier/diagram.ts';
 import { type NumberRange, numberRanges } from '../verifier/policy-diagram.ts';
 import { type ArgumentContext, compileArguments, materialise } from './argument-search.ts';
 import { type Decision, DecisionGraph } from './decision.ts';
+import { expectedInstructions } from './expected-cost.ts';
 import { layOut } from './layout.ts';
 import { heavyShare, type SearchItem, type SearchOptions, searchTree } from './search-tree.ts';
 import { type CallCounts, cachedShare, unseenShare } from './weights.ts';
@@ -19,7 +20,7 @@ export interface CompileOptions {
   readonly counts?: CallCounts;
   /** Numbers that another filter of the chain keeps out of the kernel's bitmap: this filter runs for them too. */
   readonly uncached?: ReadonlySet<number>;
-  /** Longest run of intervals that is solved exactly (default 64). More is slower to compile and rarely a better program. */
+  /** Longest run of intervals that is solved exactly (default 48). More is slower to compile and rarely a better program. */
   readonly exactItems?: number;
   /** Most values taken out of one run of intervals one after the other (default 6). */
   readonly maxPeeled?: number;
@@ -39,6 +40,9 @@ export interface FilterTarget {
   readonly foreign: number | undefined;
 }
 
+/** Of a conditional jump. Programs up to this long have all parts in reach. */
+const longestJump = 255;
+
 /** The program of a policy. Throws FILTER_TOO_LARGE when no shape of it fits the kernel's 4096 instructions. */
 export function compileFilter(policy: FilterPolicy, options: CompileOptions = {}): CompiledFilter {
   const diagrams = new Diagrams();
@@ -50,7 +54,7 @@ export function compileFilter(policy: FilterPolicy, options: CompileOptions = {}
 export function compileTarget(diagrams: Diagrams, target: FilterTarget, options: CompileOptions): CompiledFilter {
   let smallest = Number.POSITIVE_INFINITY;
   for (const bucketValues of [undefined, 8, 32, 128, 1024, maxInstructions]) {
-    const search = { exactItems: options.exactItems ?? 64, maxPeeled: options.maxPeeled ?? 6, bucketValues };
+    const search = { exactItems: options.exactItems ?? 48, maxPeeled: options.maxPeeled ?? 6, bucketValues };
     const instructions = attempt(diagrams, target, options, search);
     if (instructions.length <= maxInstructions)
       return { program: encodeProgram(instructions), instructions: instructions.length };
@@ -75,7 +79,7 @@ function attempt(
   const context: ArgumentContext = { diagrams, graph, counts: options.counts, search };
   const numbers = compileNumbers(context, target, options);
   const native = graph.load(numberOffset, numbers);
-  if (target.foreign === undefined) return layOut(native, { compact: search.bucketValues !== undefined });
+  if (target.foreign === undefined) return fastestLayout(native, diagrams, target, options, search);
   const test = graph.test('arch', {
     op: 'equal',
     constant: auditArch[target.arch],
@@ -84,7 +88,28 @@ function attempt(
     yesWeight: 1,
     noWeight: 0,
   });
-  return layOut(graph.load(archOffset, test), { compact: search.bucketValues !== undefined });
+  return fastestLayout(graph.load(archOffset, test), diagrams, target, options, search);
+}
+
+/** Which order of the parts is faster depends on what jumps out of reach: with recorded calls both are tried. */
+function fastestLayout(
+  root: Decision,
+  diagrams: Diagrams,
+  target: FilterTarget,
+  { counts, uncached }: CompileOptions,
+  search: SearchOptions,
+): Instruction[] {
+  const compact = search.bucketValues !== undefined;
+  const plain = layOut(root, { compact, outline: false });
+  if (counts === undefined || compact || plain.length <= longestJump) return plain;
+  const outlined = layOut(root, { compact, outline: true });
+  const allowed = diagrams.terminal(returnValue.allow);
+  const isUncached = (nr: number): boolean =>
+    uncached?.has(nr) === true ||
+    target.ranges.some(({ from, to, decision }) => from <= nr && nr <= to && decision !== allowed);
+  const cost = (instructions: Instruction[]): number =>
+    expectedInstructions(encodeProgram(instructions), target.arch, counts, isUncached);
+  return cost(outlined) < cost(plain) ? outlined : plain;
 }
 
 function compileNumbers(context: ArgumentContext, target: FilterTarget, options: CompileOptions): Decision {

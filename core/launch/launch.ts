@@ -6,6 +6,7 @@ import { withDeadline } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
 import { OwnedFd } from '../owned-fd.ts';
 import { withGrants } from '../policy/index.ts';
+import { countsOption } from '../profile-counts.ts';
 import { hostArch, loadProfile } from '../profile-files.ts';
 import { prepareArguments } from '../qemu/arguments.ts';
 import { ownFilterCount } from '../stages/tasks.ts';
@@ -33,7 +34,7 @@ export async function launch(options: LaunchOptions): Promise<Sandbox> {
     features: options.features ?? [],
   });
   const profile = withGrants(loaded, options.allow ?? []);
-  const compiled = compileProfile(profile);
+  const compiled = compileProfile(profile, countsOption(profile));
   const first = compiled.stages[0];
   if (first === undefined) throw new RatchetError('PROFILE_INVALID', `profile ${profile.name} has no stage`);
 
