@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Command } from 'commander';
 import { RatchetError } from '../errors.ts';
-import { summarizeFilter } from '../policy/index.ts';
-import type { Arch, FilterPolicy } from '../policy/types.ts';
-import { describeAction } from '../simulator/index.ts';
-import { syscallName } from '../tables/index.ts';
-import { describeCall, diffPrograms, type FilterDifference } from '../verifier/index.ts';
+import type { Arch, FilterPolicy, SyscallCall } from '../policy/types.ts';
+import { auditArch, describeAction } from '../simulator/index.ts';
+import { lastKnownNr, syscallName } from '../tables/index.ts';
+import { describeCall, diffPrograms, type FilterDifference, type FilterLike } from '../verifier/index.ts';
 import { loadAnyProfile } from './any-profile.ts';
 import { collect } from './collect.ts';
 import { print, printJson, table } from './output.ts';
+import { readRawProgram } from './raw-program.ts';
 import { chosenArch, chosenStage } from './stage-filter.ts';
 
 interface DiffOptions {
@@ -20,9 +20,9 @@ interface DiffOptions {
 export function addDiff(program: Command): void {
   program
     .command('diff')
-    .description('What one stage or profile permits and another does not, and back, exactly.')
-    .argument('<a>', 'PROFILE or PROFILE:STAGE')
-    .argument('<b>', 'PROFILE or PROFILE:STAGE')
+    .description('What one stage, profile or program permits and another does not, and back, exactly.')
+    .argument('<a>', 'PROFILE, PROFILE:STAGE, or a raw program')
+    .argument('<b>', 'PROFILE, PROFILE:STAGE, or a raw program')
     .option('--arch <arch>', 'x86_64, aarch64 or riscv64 (default: this machine)')
     .option('--feature <name>', 'with this feature of both profiles (repeatable)', collect, [])
     .option('--json', 'print {onlyInA, onlyInB, changed}')
@@ -33,7 +33,7 @@ export function addDiff(program: Command): void {
       if (filterA === undefined || filterB === undefined)
         throw new RatchetError('ARGUMENT_INVALID', 'diff needs two profiles');
       const differences = diffPrograms(filterA, filterB, arch);
-      const [namesA, namesB] = [filterA, filterB].map((filter) => new Set(summarizeFilter(filter).names));
+      const [namesA, namesB] = [filterA, filterB].map((filter) => openCalls(filter, arch));
       const changed = differences.flatMap((difference) => rows(difference, arch));
       const result = {
         onlyInA: [...(namesA ?? [])].filter((name) => namesB?.has(name) !== true),
@@ -46,9 +46,29 @@ export function addDiff(program: Command): void {
     });
 }
 
-function readFilter(text: string, arch: Arch, features: readonly string[]): FilterPolicy {
+function readFilter(text: string, arch: Arch, features: readonly string[]): FilterLike {
+  const program = readRawProgram(text);
+  if (program !== undefined) return program;
   const [, name = text, stage] = /^(.*?)(?::([\w-]+))?$/.exec(text) ?? [];
   return chosenStage(loadAnyProfile(name, { arch, features }), stage).filter;
+}
+
+/** Names of the calls that are permitted or brokered for at least some arguments. */
+function openCalls(filter: FilterLike, arch: Arch): ReadonlySet<string> {
+  const open = diffPrograms(refuseAll(arch), filter, arch).filter(({ looserInSecond }) => looserInSecond);
+  return new Set(open.flatMap((difference) => namedNumbers(difference, arch).map(({ name }) => name)).sort());
+}
+
+function refuseAll(arch: Arch): FilterPolicy {
+  const refused = { kind: 'kill-process' } as const;
+  return {
+    arch,
+    syscalls: [],
+    otherwise: refused,
+    unknown: refused,
+    foreign: refused,
+    lastKnownNr: lastKnownNr(arch),
+  };
 }
 
 interface Changed {
@@ -62,12 +82,29 @@ interface Changed {
 /** A run of numbers has one difference; runs past the table are the unknown tail. */
 function rows(difference: FilterDifference, arch: Arch): Changed[] {
   const { from, to, call } = difference;
-  const names = Array.from({ length: Math.min(to - from + 1, 1024) }, (_, index) =>
-    syscallName(arch, from + index),
-  ).filter((name) => name !== undefined);
   const answers = { a: describeAction(difference.first), b: describeAction(difference.second) };
-  if (names.length === 0) return [{ syscall: `${from}-${to}`, ...answers, example: describeCall(call, arch) }];
-  return names.map((syscall) => ({ syscall, ...answers, example: describeCall(call, arch) }));
+  if (call.auditArch !== auditArch[arch])
+    return [{ syscall: 'other architectures', ...answers, example: exampleText(call, arch) }];
+  const named = namedNumbers(difference, arch);
+  if (named.length === 0)
+    return [{ syscall: from === to ? `${from}` : `${from}-${to}`, ...answers, example: exampleText(call, arch) }];
+  return named.map(({ nr, name }) => ({ syscall: name, ...answers, example: exampleText({ ...call, nr }, arch) }));
+}
+
+function exampleText(call: SyscallCall, arch: Arch): string {
+  return describeCall(call, arch, (nr) => (call.auditArch === auditArch[arch] ? syscallName(arch, nr) : undefined));
+}
+
+function namedNumbers(
+  { from, to, call }: FilterDifference,
+  arch: Arch,
+): readonly { readonly nr: number; readonly name: string }[] {
+  if (call.auditArch !== auditArch[arch]) return [];
+  const last = Math.min(to, lastKnownNr(arch));
+  return Array.from({ length: Math.max(0, last - from + 1) }, (_, index) => from + index).flatMap((nr) => {
+    const name = syscallName(arch, nr);
+    return name === undefined ? [] : [{ nr, name }];
+  });
 }
 
 function show(

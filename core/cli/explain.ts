@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { type CompileOptions, compileFilter } from '../compiler/index.ts';
 import { RatchetError } from '../errors.ts';
 import {
+  type ConditionContext,
   ExpressionError,
   evaluate,
   formatCondition,
@@ -11,7 +12,7 @@ import {
   suggestion,
   summarizeFilter,
 } from '../policy/index.ts';
-import type { Action, Arch, FilterPolicy, Rule, SyscallCall, SyscallRules } from '../policy/types.ts';
+import type { Action, Arch, Condition, FilterPolicy, Rule, SyscallCall, SyscallRules } from '../policy/types.ts';
 import { countsOption } from '../profile-counts.ts';
 import { run as simulate } from '../simulator/index.ts';
 import { auditArchOf, errnoName, syscallName, syscallNames, syscallNumber } from '../tables/index.ts';
@@ -78,7 +79,7 @@ export function addExplain(program: Command): void {
 
 function numberOf(arch: Arch, text: string): number {
   const nr = /^\d+$/.test(text) ? Number(text) : syscallNumber(arch, text);
-  if (nr !== undefined) return nr;
+  if (nr !== undefined && nr <= 0xffff_ffff) return nr;
   throw new RatchetError(
     'ARGUMENT_INVALID',
     `${arch} has no system call ${text}${suggestion(text, syscallNames(arch))}`,
@@ -143,13 +144,19 @@ function explain(filter: FilterPolicy, nr: number, known: Known, tuning: Compile
     };
   }
   const cases = open.map(({ rule, left }) => ({
-    when: formatCondition(left, { arch: filter.arch, syscall: syscall.name }),
+    when: conditionText(rule, left, { arch: filter.arch, syscall: syscall.name }),
     ...shortAction(rule.action),
     rule: ruleOf(rule),
   }));
   const rest = { when: 'otherwise', ...shortAction(syscall.otherwise), rule: otherwiseRule(syscall) };
   const widest = cases[0] ?? rest;
   return { action: widest.action, errno: widest.errno, conditional: true, rule: widest.rule, cases: [...cases, rest] };
+}
+
+/** As it was written, unless known arguments have taken a part away. */
+function conditionText({ when, whenText }: Rule, left: Condition, context: ConditionContext): string {
+  const text = formatCondition(left, context);
+  return whenText !== '' && text === formatCondition(when, context) ? whenText.replace(/\s+/g, ' ').trim() : text;
 }
 
 function otherwiseRule(syscall: SyscallRules): Explanation['rule'] {
