@@ -95,6 +95,6 @@ export function sha256(program: Uint8Array): string {
 
 function fail(pid: number, found: string): never {
   throw new RatchetError('VERIFICATION_FAILED', `the filters of process ${pid} are not as they should be: ${found}`, {
-    next: 'the VMM was stopped; report this with the output of `ratchet ctl PATH attest --json`',
+    next: 'a stage change that finds this ends the VMM; report it with the output of `ratchet ctl PATH attest --json`',
   });
 }

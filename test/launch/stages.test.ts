@@ -5,14 +5,13 @@ import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { compileProfile } from '../../core/compiler/index.ts';
 import type { SandboxEvent } from '../../core/launch/events.ts';
 import type { Sandbox } from '../../core/launch/sandbox.ts';
-import { loadProfile } from '../../core/profile-files.ts';
 import { ownFilterCount, readTasks } from '../../core/stages/tasks.ts';
 import { sha256 } from '../../core/stages/verify.ts';
 import { launchBare, nextEvent } from './bare.ts';
 import { fdTable, seccompListener, statusField, waitFor } from './processes.ts';
+import { shippedPrograms } from './shipped-programs.ts';
 
 const inherited = ownFilterCount();
 
@@ -64,7 +63,7 @@ describe('a launched VM', () => {
 
   test('has the programs installed that the profile compiles to, as the report shows', async () => {
     const report = await sandbox.attest();
-    const compiled = compileProfile(loadProfile('qemu')).stages;
+    const compiled = shippedPrograms();
     expect(report).toMatchObject({ pid: sandbox.pid, stage: 'running', ok: true });
     expect(report.mechanisms.find(({ name }) => name === 'program-read-back')).toMatchObject({ state: 'enforced' });
     for (const thread of report.threads)

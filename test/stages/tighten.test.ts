@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// The proof from outside, on a real QEMU: what it finds when something is not as it should be, and what a failed stage leaves.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { describe, expect, test } from 'vitest';
+import { RatchetError } from '../../core/errors.ts';
+import { OwnedFd } from '../../core/owned-fd.ts';
+import { ownFilterCount, readTasks, tracerOf } from '../../core/stages/tasks.ts';
+import { NothingChanged, tighten } from '../../core/stages/tighten.ts';
+import { type InstalledProgram, verifyThreads } from '../../core/stages/verify.ts';
+import { native } from '../../native/index.ts';
+import { launchBare } from '../launch/bare.ts';
+import { shippedPrograms } from '../launch/shipped-programs.ts';
+
+const inheritedFilters = ownFilterCount();
+const deadlineMs = 10_000;
+const [start, running] = shippedPrograms() as [InstalledProgram, InstalledProgram];
+
+describe('verification', () => {
+  test('finds a filter too few, one too many, and a program that is not the compiled one', async () => {
+    await using sandbox = await launchBare([], { until: 'start' });
+    const verify = (chain: readonly InstalledProgram[], inherited = inheritedFilters): unknown =>
+      verifyThreads({ pid: sandbox.pid, inheritedFilters: inherited, chain, deadlineMs });
+    expect(verify([start])).toMatchObject({ readBackMissing: undefined });
+    expect(() => verify([start, running])).toThrow(/thread \d+ \(.*\) has \d+ filters, not \d+/);
+    expect(() => verify([])).toThrow(/filters, not/);
+    expect(() => verify([start], inheritedFilters + 1)).toThrow(/filters, not/);
+    expect(() => verify([running])).toThrow(/installed program of stage running is not the compiled one/);
+    const altered = Buffer.from(start.program);
+    altered[altered.length - 1] = (altered[altered.length - 1] ?? 0) ^ 1;
+    expect(() => verify([{ ...start, program: altered }])).toThrow(/VERIFICATION|not the compiled one/);
+  });
+
+  test('finds a process without filters, and one that is gone', async () => {
+    const child = spawn('sleep', ['1000'], { stdio: 'ignore' });
+    const pid = child.pid ?? 0;
+    const verify = (): unknown => verifyThreads({ pid, inheritedFilters: 0, chain: [start], deadlineMs });
+    expect(verify).toThrow(/mode 0, not 2|no_new_privs off|filters, not/);
+    const ended = once(child, 'exit');
+    child.kill('SIGKILL');
+    await ended;
+    expect(verify).toThrow(/no threads left/);
+    expect(readTasks(pid)).toEqual([]);
+    expect(tracerOf(pid)).toBe(0);
+  });
+});
+
+describe('tighten', () => {
+  test('a broker that does not follow: nothing changed', async () => {
+    await using sandbox = await launchBare([], { until: 'start' });
+    using pidfd = new OwnedFd(native.openPidfd({ pid: sandbox.pid, thread: false }));
+    const moving = tighten({
+      pid: sandbox.pid,
+      pidfd: pidfd.fd,
+      stage: running.stage,
+      program: running.program,
+      chain: [start],
+      inheritedFilters,
+      deadlineMs,
+      moveBroker: () => Promise.reject(new RatchetError('BROKER_TIMEOUT', 'it sleeps')),
+    });
+    await expect(moving).rejects.toBeInstanceOf(NothingChanged);
+    await expect(moving).rejects.toMatchObject({
+      code: 'BROKER_TIMEOUT',
+      message: expect.stringMatching(/running was not entered: the broker did not follow.*it sleeps/),
+    });
+    expect(await sandbox.attest()).toMatchObject({ ok: true, stage: 'start' });
+  });
+
+  test('a program that the kernel does not take: nothing changed', async () => {
+    await using sandbox = await launchBare([], { until: 'start' });
+    using pidfd = new OwnedFd(native.openPidfd({ pid: sandbox.pid, thread: false }));
+    const moving = tighten({
+      pid: sandbox.pid,
+      pidfd: pidfd.fd,
+      stage: 'nonsense',
+      // One instruction that is none.
+      program: Buffer.from('ffffffffffffffff', 'hex'),
+      chain: [start],
+      inheritedFilters,
+      deadlineMs,
+      moveBroker: () => Promise.resolve(),
+    });
+    await expect(moving).rejects.toMatchObject({ code: 'INJECTION_FAILED', errno: 'EINVAL' });
+    await expect(moving).rejects.toBeInstanceOf(NothingChanged);
+    expect(await sandbox.attest()).toMatchObject({ ok: true, stage: 'start' });
+    expect(await sandbox.enter('running')).toMatchObject({ ok: true });
+  });
+
+  test('every thread has the filter while QEMU makes threads all the time', async () => {
+    await using sandbox = await launchBare([], { until: 'start' });
+    let storm = true;
+    const creating = (async () => {
+      for (let index = 0; storm; index++) {
+        await sandbox.vmm.qmp.executeAny('object-add', { 'qom-type': 'iothread', id: `io${index}` });
+        await sandbox.vmm.qmp.executeAny('object-del', { id: `io${index}` });
+      }
+    })();
+    for (const stage of ['running', 'sealed']) expect(await sandbox.enter(stage)).toMatchObject({ ok: true, stage });
+    storm = false;
+    await creating;
+    for (const task of readTasks(sandbox.pid)) expect(task).toMatchObject({ mode: 2, filters: inheritedFilters + 3 });
+  });
+});
