@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The transparent door: system calls of the VMM, as its start filter notifies them. Each is judged by the *policy* of the stage that holds now:
-//   allow   the kernel goes on with the call. The verdict rests on the call's registers alone, which cannot change, so this is the one legal use of
-//           CONTINUE; nothing is awaited between the verdict and the answer, so the stage cannot have changed either;
+//   allow   the kernel goes on with the call. The verdict rests on the call's registers alone, which cannot change, so CONTINUE is legal here (its only
+//           other use is the stager's exec, see execveat.ts); nothing is awaited between the verdict and the answer, so the stage cannot have changed;
 //   errno   that errno, with a report unless the rule is quiet;
 //   broker  its handler below, by the stage's broker rules. A call without a handler is refused.
 // Whatever goes wrong, the call is answered with an errno. exit, exit_group, rt_sigreturn, futex and munmap are never notified.
@@ -19,12 +19,14 @@ import { Caller, CallerGone, CallFails } from './caller.ts';
 import { connectCall } from './connect.ts';
 import { execveatCall } from './execveat.ts';
 import { type Call, refuseCall } from './judged-call.ts';
+import { listenCall } from './listen.ts';
 import { creatCall, openat2Call, openatCall, openCall } from './open.ts';
 
 /** The system calls that the broker performs, all of them. */
 const handlers: Readonly<Record<string, (call: Call) => void>> = {
   connect: (call) => connectCall(showingFd(call)),
   bind: (call) => bindCall(showingFd(call)),
+  listen: (call) => listenCall(showingFd(call)),
   open: (call) => openCall(showingNothing(call)),
   openat: (call) => openatCall(showingNothing(call)),
   openat2: (call) => openat2Call(showingNothing(call)),

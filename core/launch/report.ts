@@ -28,6 +28,7 @@ export function makeReport(found: {
   readonly stage: string;
   readonly roles: ReadonlyMap<number, string>;
   readonly waitKillable: boolean;
+  readonly signalScope: boolean;
   readonly verification?: Verification;
   readonly failure?: Error;
 }): EnforcementReport {
@@ -46,6 +47,13 @@ export function makeReport(found: {
         ? { name: 'no-new-privs', state: 'enforced', reason: every }
         : { name: 'no-new-privs', state: 'absent', reason: 'not established, see seccomp' },
       readBack(verification),
+      found.signalScope
+        ? { name: 'signal-scope', state: 'enforced', reason: "the VMM's signals reach only itself (Landlock)" }
+        : {
+            name: 'signal-scope',
+            state: 'absent',
+            reason: 'the kernel has no LANDLOCK_SCOPE_SIGNAL (6.12), or Landlock is off',
+          },
       found.waitKillable
         ? {
             name: 'wait-killable',

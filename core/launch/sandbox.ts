@@ -173,7 +173,8 @@ export class Sandbox implements FdSource, AsyncDisposable {
   /** Reads every thread again and compares the installed programs with the compiled ones. Never throws for a miss: the report says `ok: false`. */
   async attest(): Promise<EnforcementReport> {
     const roles = await this.#roles();
-    const common = { pid: this.pid, stage: this.stage, roles, waitKillable: this.#parts.process.waitKillable };
+    const { waitKillable, signalScope } = this.#parts.process;
+    const common = { pid: this.pid, stage: this.stage, roles, waitKillable, signalScope };
     try {
       // Its pid may belong to another process by now.
       if (this.#ended) throw this.#isGone();

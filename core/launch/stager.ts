@@ -35,12 +35,14 @@ export interface StagedProcess {
   readonly listener: OwnedFd;
   /** Whether the kernel took SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV. */
   readonly waitKillable: boolean;
+  /** Whether the program's signals reach only itself and its children (Landlock, Linux 6.12). */
+  readonly signalScope: boolean;
   /** Settles when the stager has become the program; rejects with the step that failed. */
   readonly executed: Promise<void>;
 }
 
 const statusMessage = z.union([
-  z.strictObject({ step: z.literal('listener'), waitKillable: z.boolean() }),
+  z.strictObject({ step: z.literal('listener'), waitKillable: z.boolean(), signalScope: z.boolean() }),
   z.strictObject({ step: z.string(), errno: z.number().int() }),
 ]);
 
@@ -126,6 +128,7 @@ function stagerArguments(options: StagedOptions, layout: FdLayout): string[] {
     '--parent-pid', String(process.pid),
     ...rlimits,
     ...(options.dropCapabilities ? ['--drop-capabilities'] : []),
+    '--scope-signals',
     '--exec', options.path,
     '--',
     ...options.argv,
@@ -179,6 +182,7 @@ function readStatus({ statusFd, child, pid, pidfd, deadlineMs }: StatusReader): 
         pidfd,
         listener: new OwnedFd(listenerFd),
         waitKillable: message.data.waitKillable,
+        signalScope: message.data.signalScope,
         executed: executed.promise,
       });
     });

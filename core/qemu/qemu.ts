@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { RatchetError } from '../errors.ts';
 import { OwnedFd } from '../owned-fd.ts';
+import { statusField } from '../stages/tasks.ts';
 import type { FdSource } from './fd-source.ts';
 import { warmUpFileLocks } from './file-locks.ts';
 import { Hotplug } from './hotplug.ts';
@@ -135,8 +136,7 @@ export class Qemu {
 /** The process that a thread belongs to; undefined when it is gone. */
 function leaderOf(tid: number): number | undefined {
   try {
-    const match = /^Tgid:\s*(\d+)$/m.exec(readFileSync(`/proc/${tid}/status`, 'utf8'));
-    return match?.[1] === undefined ? undefined : Number(match[1]);
+    return Number(statusField(readFileSync(`/proc/${tid}/status`, 'utf8'), 'Tgid'));
   } catch {
     // The thread ended (ENOENT, ESRCH): it has no role.
     return undefined;

@@ -36,7 +36,7 @@ function readTask(pid: number, tid: number): Task | undefined {
     if (isGone(error)) return undefined;
     throw error;
   }
-  const field = (name: string): string => new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1] ?? '';
+  const field = (name: string): string => statusField(status, name);
   // A zombie thread (the leader of a process whose main thread ended) has no filter to speak of and runs nothing.
   if (field('State').startsWith('Z') || field('State').startsWith('X')) return undefined;
   return {
@@ -51,7 +51,7 @@ function readTask(pid: number, tid: number): Task | undefined {
 /** The process that traces a thread, 0 for none. */
 export function tracerOf(tid: number): number {
   try {
-    return Number(/^TracerPid:\s*(\d+)$/m.exec(readFileSync(`/proc/${tid}/status`, 'utf8'))?.[1] ?? 0);
+    return Number(statusField(readFileSync(`/proc/${tid}/status`, 'utf8'), 'TracerPid'));
   } catch (error) {
     if (isGone(error)) return 0;
     throw error;
@@ -60,8 +60,16 @@ export function tracerOf(tid: number): number {
 
 /** Filters that this process itself runs under (a container's, a service manager's): every child has them too. */
 export function ownFilterCount(): number {
-  const match = /^Seccomp_filters:\s*(\d+)$/m.exec(readFileSync('/proc/thread-self/status', 'utf8'));
-  return Number(match?.[1] ?? 0);
+  return Number(statusField(readFileSync('/proc/thread-self/status', 'utf8'), 'Seccomp_filters'));
+}
+
+/**
+ * One field of /proc/PID/status, empty when it is not there. A thread chooses its own name, and the kernel escapes only newlines and backslashes in it:
+ * so a line ends at a newline and at nothing else that a regular expression might take for an end.
+ */
+export function statusField(status: string, name: string): string {
+  const line = status.split('\n').find((candidate) => candidate.startsWith(`${name}:`));
+  return line?.slice(name.length + 1).trim() ?? '';
 }
 
 function isGone(error: unknown): boolean {

@@ -132,6 +132,11 @@ void parse_arguments(int argc, char** argv, Plan& plan) {
       plan.drop_capabilities = true;
       continue;
     }
+    if (strcmp(option, "--scope-signals") == 0) {
+      if (plan.scope_signals) misuse("given twice", option);
+      plan.scope_signals = true;
+      continue;
+    }
     if (strcmp(option, "--no-listener") == 0) {
       if (without_listener) misuse("given twice", option);
       without_listener = true;

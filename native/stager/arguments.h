@@ -30,6 +30,7 @@ struct Plan {
   Limit limits[max_limits];
   int limit_count;
   bool drop_capabilities;
+  bool scope_signals;
   /// 0 when we are not tied to a parent.
   pid_t parent_pid;
   bool listener;
@@ -45,7 +46,7 @@ struct Plan {
 /// Step `arguments`. Should understand the command line completely; mustn't guess: an option that is unknown, double,
 /// missing or not understood fails with EINVAL, and a line on stderr names it.
 ///
-///     ratchet-stager --status-fd N --filter-fd N --keep N,N,... [--rlimit NAME=SOFT:HARD]... [--drop-capabilities]
+///     ratchet-stager --status-fd N --filter-fd N --keep N,N,... [--rlimit NAME=SOFT:HARD]... [--drop-capabilities] [--scope-signals]
 ///                    [--parent-pid PID] [--no-listener] --exec PATH -- ARGV0 [ARGUMENT...]
 ///
 /// NAME is that of an RLIMIT_ constant without the prefix, SOFT and HARD are numbers or `unlimited`. `--keep ''` keeps none.

@@ -7,16 +7,19 @@
 //
 // A filter that is in place before the VMM's first instruction has to be installed by the process that executes the VMM,
 // and an installed filter must not leave that process the means to execute a second program. Nothing in a filter can
-// count, so the one execve is told apart by something that can exist only once: the number of a file descriptor. The
-// program file is held as fd 16383, then RLIMIT_NOFILE goes down to at most 16383, soft and hard. The start filter allows
-// execveat only with that fd and AT_EMPTY_PATH. The exec closes the fd (it is close-on-exec), and no later call can make
-// an fd of that number again: dup2, fcntl(F_DUPFD), SCM_RIGHTS and pidfd_getfd are all bound by the limit, and the same
-// filter refuses to raise the limit.
+// count, and nothing in it can read a path; so two things hold the one exec together.
+//   - The start filter leaves execveat to the broker, which lets the first call go on and no other. The first can only be ours:
+//     it follows the hand-over of the listener, before any code of the VMM has run. Later stages refuse the call in the kernel.
+//   - It does so only for fd 16383 and AT_EMPTY_PATH. The program file is held as that fd, and then RLIMIT_NOFILE goes down to
+//     at most 16383, soft and hard. The exec closes the fd, and no later call can make one of that number. This alone would not
+//     be enough: with AT_EMPTY_PATH an absolute path is executed all the same, whatever the fd (execveat(2)).
 //
 // The launcher starts us with the fds it wants to pass on (--keep), a memory file with the start filter (--filter-fd)
 // and one end of a SOCK_SEQPACKET pair (--status-fd). On that pair we say
-//     {"step":"listener","waitKillable":true}  with the notification listener over SCM_RIGHTS, once the filter is on;
-//     {"step":"filter"}                        instead, with --no-listener;
+//     {"step":"listener","waitKillable":BOOL,"signalScope":BOOL}  with the notification listener over SCM_RIGHTS, once the filter
+//                                              is on;
+//     {"step":"filter","signalScope":BOOL}     instead, with --no-listener: nobody counts execs then, so the filter must refuse a
+//                                              second one by other means;
 //     {"step":NAME,"errno":NUMBER}             when the step NAME failed; we exit with 127 then.
 // The end of the pair without a failure means that the exec has happened (or that somebody killed us: the launcher sees
 // which by our exit status).
@@ -43,7 +46,8 @@ int main(int argc, char** argv) {
   close_other_fds(plan);
   drop_capabilities(plan);
   forbid_new_privileges();
+  const bool signals_scoped = scope_signals(plan);
   const Installed installed = install_filter(plan);
-  hand_over_listener(installed);
+  hand_over_listener(installed, signals_scoped);
   become_program(plan);
 }

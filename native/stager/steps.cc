@@ -7,6 +7,8 @@
 #include <linux/close_range.h>
 #include <linux/seccomp.h>
 #include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -158,6 +160,25 @@ void forbid_new_privileges() {
   if (prctl(PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL) < 0) fail("no-new-privs", errno);
 }
 
+bool scope_signals(const Plan& plan) {
+  if (!plan.scope_signals) return false;
+  // From include/uapi/linux/landlock.h, Linux 6.12 (ABI 6); the headers that we build with may be older.
+  struct {
+    uint64_t handled_access_fs;
+    uint64_t handled_access_net;
+    uint64_t scoped;
+  } const rules{0, 0, 1ULL << 1};  // LANDLOCK_SCOPE_SIGNAL
+  const long ruleset = syscall(SYS_landlock_create_ruleset, &rules, sizeof rules, 0U);
+  if (ruleset < 0) {
+    // ENOSYS and EOPNOTSUPP: no Landlock; E2BIG and EINVAL: one that does not know the scope.
+    if (errno == ENOSYS || errno == EOPNOTSUPP || errno == E2BIG || errno == EINVAL) return false;
+    fail("scope", errno);
+  }
+  if (syscall(SYS_landlock_restrict_self, ruleset, 0U) < 0) fail("scope", errno);
+  close(static_cast<int>(ruleset));
+  return true;
+}
+
 Installed install_filter(const Plan& plan) {
   // The kernel only reads the program; its struct has no const form.
   const sock_fprog program{plan.instruction_count, const_cast<sock_filter*>(plan.instructions)};
@@ -179,15 +200,17 @@ Installed install_filter(const Plan& plan) {
   return {static_cast<int>(listener_fd), wait_killable};
 }
 
-void hand_over_listener(const Installed& installed) {
+void hand_over_listener(const Installed& installed, bool signals_scoped) {
+  const auto truth = [](bool value) { return value ? "true" : "false"; };
+  char text[96];
   if (installed.listener_fd < 0) {
-    if (!send_packet("{\"step\":\"filter\"}", -1)) fail("listener", errno);
-    return;
+    snprintf(text, sizeof text, "{\"step\":\"filter\",\"signalScope\":%s}", truth(signals_scoped));
+  } else {
+    snprintf(text, sizeof text, "{\"step\":\"listener\",\"waitKillable\":%s,\"signalScope\":%s}", truth(installed.wait_killable),
+             truth(signals_scoped));
   }
-  const char* text = installed.wait_killable ? "{\"step\":\"listener\",\"waitKillable\":true}"
-                                             : "{\"step\":\"listener\",\"waitKillable\":false}";
   if (!send_packet(text, installed.listener_fd)) fail("listener", errno);
-  close(installed.listener_fd);
+  if (installed.listener_fd >= 0) close(installed.listener_fd);
 }
 
 void become_program(const Plan& plan) {

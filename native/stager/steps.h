@@ -73,6 +73,14 @@ void drop_capabilities(const Plan& plan);
 /// Leaves behind: a bit that nothing can clear.
 void forbid_new_privileges();
 
+/// Step `scope`.
+/// Should: with --scope-signals, enter a Landlock domain from which signals reach only processes inside: a filter sees a process id
+/// but cannot know whose it is, so the VMM's tgkill would reach the launcher and the broker.
+/// Mustn't: fail where the kernel has no such scope (before 6.12, or Landlock is off): the message to the launcher says so.
+/// Needs: forbid_new_privileges or CAP_SYS_ADMIN.
+/// Leaves behind: a domain that children inherit and nothing leaves. True when it is on.
+bool scope_signals(const Plan& plan);
+
 struct Installed {
   /// The notification listener, or -1 with --no-listener.
   int listener_fd;
@@ -92,7 +100,7 @@ Installed install_filter(const Plan& plan);
 /// Mustn't: wait for anything else.
 /// Needs: the status fd.
 /// Leaves behind: the only listener with the launcher.
-void hand_over_listener(const Installed& installed);
+void hand_over_listener(const Installed& installed, bool signals_scoped);
 
 /// Step `exec`.
 /// Should: become the program.

@@ -116,7 +116,7 @@ describe('the status socket', () => {
 
   it('says filter, without fds, with --no-listener', async () => {
     const staged = stage({ program: probe, argv: ['probe', 'fds'], options: ['--no-listener'] });
-    expect(await staged.packet()).toEqual({ report: { step: 'filter' }, fds: [] });
+    expect(await staged.packet()).toEqual({ report: { step: 'filter', signalScope: false }, fds: [] });
     expect(await staged.packet()).toBeUndefined();
     expect(await staged.stdout).toBe('0,1,2\n');
     staged.close();
@@ -129,7 +129,7 @@ describe('the status socket', () => {
       [{ nr: nr.seccomp, args: { 1: waitKillableAndListener }, verdict: verdict.errno(errno.EINVAL) }],
     );
     const packet = await staged.packet();
-    expect(packet?.report).toEqual({ step: 'listener', waitKillable: false });
+    expect(packet?.report).toEqual({ step: 'listener', waitKillable: false, signalScope: false });
     for (const fd of packet?.fds ?? []) native.closeFd({ fd });
     expect(await staged.packet()).toBeUndefined();
     await staged.ended;
@@ -316,7 +316,7 @@ function underFilter(options: readonly string[], rules: readonly FilterRule[], h
 
 async function listenerOf(staged: Staged): Promise<number> {
   const packet = (await staged.packet()) as Packet;
-  expect(packet.report).toEqual({ step: 'listener', waitKillable: true });
+  expect(packet.report).toEqual({ step: 'listener', waitKillable: true, signalScope: false });
   expect(packet.fds).toHaveLength(1);
   return packet.fds[0] as number;
 }
