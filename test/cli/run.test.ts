@@ -215,6 +215,23 @@ describe('the control socket of run', () => {
   });
 });
 
+describe('a launcher with fewer rights', () => {
+  test('enforces the same, and says what it cannot prove', async () => {
+    // Root of a user namespace of its own: no CAP_SYS_ADMIN where PTRACE_SECCOMP_GET_FILTER asks for it.
+    const vm = await running([], ['unshare', '--user', '--map-root-user', '--']);
+    const report = (await controlRequest(vm.control, 'attest')) as EnforcementReport;
+    expect(report).toMatchObject({ ok: true, stage: 'running' });
+    expect(report.mechanisms.find(({ name }) => name === 'program-read-back')).toMatchObject({
+      state: 'absent',
+      reason: expect.stringContaining('CAP_SYS_ADMIN'),
+    });
+    expect(await controlRequest(vm.control, 'stage', { name: 'sealed' })).toMatchObject({ ok: true, stage: 'sealed' });
+    await controlRequest(vm.control, 'quit');
+    expect(await vm.run.ended).toMatchObject({ status: 0 });
+    await everythingIsGone(vm);
+  });
+});
+
 describe('what run says', () => {
   test('refusals as they happen, one line each', async () => {
     const vm = await running();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One launch through all stages, looked at from outside: in /proc, and by asking the VMM and the broker for what they must refuse.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -59,6 +59,12 @@ describe('a launched VM', () => {
     for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'])
       expect([set, statusField(sandbox.pid, set)]).toEqual([set, '0000000000000000']);
     expect(statusField(sandbox.pid, 'PPid')).toBe(String(process.pid));
+    const limits = readFileSync(`/proc/${sandbox.pid}/limits`, 'utf8');
+    expect(limits).toMatch(/^Max core file size +0 +0 /m);
+    const [, soft, hard] = /^Max open files +(\d+) +(\d+)/m.exec(limits) ?? [];
+    // Below the number of the one-exec descriptor, for good.
+    expect(Number(soft)).toBeLessThanOrEqual(65535);
+    expect(Number(hard)).toBeLessThanOrEqual(65535);
   });
 
   test('has the programs installed that the profile compiles to, as the report shows', async () => {
