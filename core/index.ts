@@ -9,3 +9,4 @@ export type { EnforcementReport, Mechanism } from './launch/report.ts';
 export { Sandbox, type SandboxStatus } from './launch/sandbox.ts';
 export { OwnedFd } from './owned-fd.ts';
 export type { Grant } from './policy/index.ts';
+export { NothingChanged } from './stages/tighten.ts';
