@@ -39,7 +39,7 @@ export function addCompile(program: Command): void {
       const arch = chosenArch(options.arch);
       const text = render(readRawProgram(name) ?? compileStage(name, arch, options), arch, options.format);
       if (options.output === '-') process.stdout.write(text);
-      else writeFileSync(options.output, text);
+      else writeOutput(options.output, text);
     });
 }
 
@@ -49,6 +49,19 @@ function compileStage(name: string, arch: Arch, options: CompileOptions): Uint8A
   const { program } = compileFilter(filter, countsOption(profile));
   verifyFilter(program, filter);
   return program;
+}
+
+function writeOutput(file: string, text: Uint8Array | string): void {
+  try {
+    writeFileSync(file, text);
+  } catch (cause) {
+    const { code = 'EIO' } = cause as NodeJS.ErrnoException;
+    throw new RatchetError('ARGUMENT_INVALID', `cannot write ${file}`, {
+      errno: code,
+      next: 'give --output a file that can be written',
+      cause,
+    });
+  }
 }
 
 function render(program: Uint8Array, arch: Arch, format: string): Uint8Array | string {

@@ -53,6 +53,8 @@ export function addExplain(program: Command): void {
       const filter = chosenFilter(stage, options.role);
       const common = { arch, stage: stage.name, role: options.role ?? null };
       if (options.summary === true) {
+        if (syscall !== undefined)
+          throw new RatchetError('ARGUMENT_INVALID', `--summary is about all system calls, not ${syscall}`);
         const summary = { ...common, ...summarizeFilter(filter) };
         if (options.json === true) return printJson(summary);
         return print(showSummary(summary, filter));
@@ -95,6 +97,7 @@ function readArguments(arch: Arch, syscall: string, given: readonly string[]): K
     try {
       const condition = parseCondition(`${name} == ${value}`, { arch, syscall });
       if (condition.kind !== 'compare') throw new ExpressionError(0, 'expression', 'it is not a value');
+      if (known[condition.arg] !== undefined) throw new ExpressionError(0, 'expression', `${name} is given twice`);
       known[condition.arg] = condition.value;
     } catch (error) {
       if (!(error instanceof ExpressionError)) throw error;
