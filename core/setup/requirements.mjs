@@ -20,6 +20,18 @@ const demoPackages = [
 const testPackages = [
   { name: 'cpio', why: "reads back the guest's initrd", present: ['cpio'] },
   { name: 'iproute2', why: "gives addresses to the tests' network namespaces", present: ['ip'] },
+  { name: 'libseccomp-dev', why: 'the compiler that filters are compared with', present: ['/usr/include/seccomp.h'] },
+  { name: 'seccomp', why: 'its resolver confirms the numbers of system calls', present: ['scmp_sys_resolver'] },
+  {
+    name: 'linux-libc-dev-arm64-cross',
+    why: 'the kernel headers that the tables of aarch64 are compared with',
+    present: ['/usr/aarch64-linux-gnu/include/asm/unistd.h'],
+  },
+  {
+    name: 'linux-libc-dev-riscv64-cross',
+    why: 'the kernel headers that the tables of riscv64 are compared with',
+    present: ['/usr/riscv64-linux-gnu/include/asm/unistd.h'],
+  },
 ];
 
 /** @type {Readonly<Record<'demo' | 'test', readonly DebianPackage[]>>} */
