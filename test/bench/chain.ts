@@ -44,3 +44,10 @@ export function chainDecision(
   if (given === undefined) throw new RangeError(`profile ${profile.name} has no stage ${epoch}`);
   return { uncached, single: { policy: given, program: compileFilter(given, { counts, uncached }).program } };
 }
+
+/** What a stage's program must say when it is not compiled to what it changes. */
+export function supervisedStage(profile: ResolvedProfile, epoch: number): FilterPolicy {
+  const stage = supervise(profile).stages[epoch];
+  if (stage === undefined) throw new RangeError(`profile ${profile.name} has no stage ${epoch}`);
+  return stage.filter;
+}

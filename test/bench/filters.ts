@@ -13,7 +13,7 @@ import { loadProfile } from '../../core/profile-files.ts';
 import { encodeAction, returnValue } from '../../core/simulator/index.ts';
 import { diffPrograms, findCounterExample, verifyFilter } from '../../core/verifier/index.ts';
 import { packagePath } from '../../native/package-path.ts';
-import { chainCost, chainDecision } from './chain.ts';
+import { chainCost, chainDecision, supervisedStage } from './chain.ts';
 import { type Expressible, expressiblePart } from './expressible.ts';
 import { atMost, exact, type Figure, measured, quantile } from './figure.ts';
 import { attachTimes, libseccompProgram } from './peer.ts';
@@ -142,17 +142,25 @@ function uncachedIn(filters: readonly FilterPolicy[]): ReadonlySet<number> {
 
 /** Start and running as they are installed, beside one filter that decides as both. */
 function chains(profile: ResolvedProfile, recorded: readonly Recording[]): readonly Figure[] {
-  return recorded.map(({ name, counts }) => {
+  return recorded.flatMap(({ name, counts }) => {
     const { stages } = compileProfile(profile, { counts });
     const programs = stages.slice(0, 2).map(({ program }) => program);
     const { uncached, single } = chainDecision(profile, 1, counts);
     verifyFilter(single.program, single.policy);
     const both = chainCost(programs, arch, counts, uncached);
     const one = chainCost([single.program], arch, counts, uncached);
-    return exact(`start and running, ${name}`, 'instructions/call', both, {
-      against: { name: 'one filter for running', value: one },
-      goal: atMost(1.4, both / one),
-    });
+    const twice = compileFilter(supervisedStage(profile, 1), { counts, uncached });
+    const inFull = chainCost([...programs.slice(0, 1), twice.program], arch, counts, uncached);
+    const unit = 'instructions/call';
+    return [
+      exact(`start and running, ${name}`, unit, both, {
+        against: { name: 'one filter for running', value: one },
+        goal: atMost(1.4, both / one),
+      }),
+      exact(`start and running, ${name}`, unit, both, {
+        against: { name: 'the same with running in full', value: inFull },
+      }),
+    ];
   });
 }
 
