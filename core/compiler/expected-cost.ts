@@ -17,6 +17,16 @@ export function expectedInstructions(
   uncached: (nr: number) => boolean,
 ): number {
   const instructions = decodeProgram(program);
+  return expectedMeasure(arch, counts, uncached, (words) => runOnWords(instructions, words).instructions);
+}
+
+/** Any number that a call has, on the same average. */
+export function expectedMeasure(
+  arch: Arch,
+  counts: CallCounts,
+  uncached: (nr: number) => boolean,
+  measure: (words: Uint32Array) => number,
+): number {
   let executed = 0;
   let calls = 0;
   for (const [nr, count] of counts.calls) {
@@ -24,8 +34,7 @@ export function expectedInstructions(
     const sampled = argumentSamples(counts, nr);
     const share = count / sampled.reduce((sum, { count: seen }) => sum + seen, 0);
     for (const { args, count: seen } of sampled) {
-      executed +=
-        runOnWords(instructions, callWords({ nr, auditArch: auditArch[arch], args })).instructions * seen * share;
+      executed += measure(callWords({ nr, auditArch: auditArch[arch], args })) * seen * share;
     }
     calls += count;
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 export { type CompiledFilter, type CompileOptions, compileFilter } from './compile-filter.ts';
 export { type CompiledProfile, type CompiledProgram, type CompiledStage, compileProfile } from './compile-profile.ts';
-export { expectedInstructions } from './expected-cost.ts';
+export { expectedInstructions, expectedMeasure } from './expected-cost.ts';
 export type { CallCounts } from './weights.ts';
