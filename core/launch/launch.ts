@@ -119,6 +119,8 @@ async function untilBuilt({ sandbox, staged, stderr, path, deadlineMs, signal }:
       throw error;
     });
   const aborted = new Promise<never>((_, reject) => {
+    // It may have been given up before this; then the event does not come again.
+    if (signal?.aborted === true) reject(signal.reason);
     signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
   });
   for (const loser of [died, built, aborted]) loser.catch(() => undefined);
