@@ -60,6 +60,9 @@ Result<bool> Tracee::poll_event_stop() {
     if (!stop.value()) return false;
     if (stop.value()->kind == StopKind::event) return true;
     const int signal = stop.value()->kind == StopKind::signal ? stop.value()->signal : 0;
+    // Any stop uses up a pending interruption (kernel/signal.c, ptrace_stop): without a new one a thread that goes to sleep after this
+    // signal would never stop again. Asked for while it stands still, it stops exactly once more.
+    if (const Outcome failed = interrupt()) return *failed;
     if (const Outcome failed = resume(PTRACE_CONT, signal)) return *failed;
   }
 }
