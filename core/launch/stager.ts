@@ -209,12 +209,13 @@ function parseJson(data: Buffer): unknown {
 function failed(step: string, errno: string): RatchetError {
   return new RatchetError('STAGER_FAILED', `the stager failed at step ${step}`, {
     errno,
-    next: stagerCures[step] ?? 'run `ratchet doctor`',
+    next: stagerCures[step] ?? 'native/stager/steps.h says what each step needs',
   });
 }
 
 const stagerCures: Readonly<Record<string, string>> = {
   'exec-fd': 'raise the hard limit of open files to at least 16384 (LimitNOFILE= or ulimit -Hn)',
-  filter: 'the kernel refused the start filter: run `ratchet doctor`',
+  filter:
+    'the kernel refused the start filter: it needs seccomp user notification (Linux 5.0), and no other supervisor may have a listener (EBUSY)',
   exec: 'check that the program is an executable of this machine, not a script',
 };

@@ -85,5 +85,5 @@ function injectionCure(step: string): string {
   if (step === 'tsync') return 'a thread has a filter of its own; VMMs must not install seccomp filters themselves';
   if (step === 'seccomp')
     return 'an earlier stage must allow seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC)';
-  return 'see `ratchet doctor` for what this kernel and user may trace';
+  return 'the launcher must be able to ptrace the VMM: look at kernel.yama.ptrace_scope (2 needs CAP_SYS_PTRACE, 3 forbids it)';
 }
