@@ -27,7 +27,8 @@ export function attempts(port: number): readonly Attempt[] {
   return [
     {
       name: 'refused: a connection that is not granted',
-      act: ({ vmm }) => vmm.qmp.executeAny('migrate', { uri: `tcp:127.0.0.1:${port}` }),
+      // Followed to its end: while a migration is under way QEMU turns the next one down before it tries anything.
+      act: ({ vmm }) => vmm.migrate(`tcp:127.0.0.1:${port}`, { channels: 2 }),
       isRefusal: (event) => event['syscall'] === 'connect' && argument(event, 'address') === `tcp:127.0.0.1:${port}`,
     },
     {
@@ -68,8 +69,12 @@ export async function attempt(sandbox: Sandbox, { act, name, isRefusal }: Attemp
   };
   void follow();
   try {
-    await act(sandbox).catch(() => undefined);
-    return await withDeadline(refusal.promise, refusalMs, () => new Error(`no refusal was reported for: ${name}`));
+    const answer = await act(sandbox).catch((error: Error) => error.message);
+    return await withDeadline(
+      refusal.promise,
+      refusalMs,
+      () => new Error(`no refusal was reported for: ${name}; QEMU answered ${JSON.stringify(answer)}`),
+    );
   } finally {
     await reader.return?.();
   }
