@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { execFileSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { fstatSync, openSync, readdirSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { native, type Received } from '../../native/index.ts';
@@ -113,11 +114,11 @@ describe('a message', () => {
     expect(failure(() => receive(4))).toEqual(protocolError);
   });
 
-  it('whose fds find no free number fails, and the next one is whole', () => {
+  it('whose fds find no free number fails, and the next one is whole', async () => {
     send(text, [nullFd, nullFd]);
     send(text, [nullFd]);
     const limit = Math.max(...readdirSync('/proc/self/fd').map(Number)) + 2;
-    const restore = lowerFdLimit(limit);
+    const restore = await lowerFdLimit(limit);
     const taken: number[] = [];
     try {
       while (taken.length < limit) taken.push(native.memfd({ name: 'taken', data: text, seal: false }));
@@ -126,7 +127,7 @@ describe('a message', () => {
     }
     expect(failure(() => receive(2))).toEqual(protocolError);
     for (const fd of taken) native.closeFd({ fd });
-    restore();
+    await restore();
     const { fds } = received(2);
     expect(fds).toHaveLength(1);
     native.closeFd({ fd: fds[0] as number });
@@ -241,12 +242,15 @@ describe('wrong options', () => {
   });
 });
 
-/** Sets our soft RLIMIT_NOFILE; gives back what restores it. */
-function lowerFdLimit(soft: number): () => void {
-  const prlimit = (...args: string[]) =>
-    execFileSync('prlimit', ['--pid', `${process.pid}`, ...args], { encoding: 'utf8' });
-  const before = prlimit('--nofile', '--noheadings', '--output', 'SOFT').trim();
-  prlimit(`--nofile=${soft}:`);
-  // By another process's hand too, but execFileSync needs a few fds of ours for that: the caller has closed its own by then.
-  return () => prlimit(`--nofile=${before}:`);
+/** Sets our soft RLIMIT_NOFILE; gives back what restores it, which needs no fd: the process that does it is there already. */
+async function lowerFdLimit(soft: number): Promise<() => Promise<void>> {
+  const script = `before=$(prlimit --pid ${process.pid} --nofile --noheadings --output SOFT | tr -d ' ')
+    prlimit --pid ${process.pid} --nofile=${soft}: && echo lowered && read -r line
+    prlimit --pid ${process.pid} --nofile=$before:`;
+  const shell = spawn('sh', ['-c', script], { stdio: ['pipe', 'pipe', 'inherit'] });
+  await once(shell.stdout, 'data');
+  return async () => {
+    shell.stdin.end('restore\n');
+    await once(shell, 'close');
+  };
 }
