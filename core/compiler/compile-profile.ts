@@ -48,7 +48,7 @@ export function compileProfile(profile: ResolvedProfile, options: CompileOptions
   assertTightens(diagrams, profile);
   const supervised = supervise(profile);
   const filters = supervised.stages.flatMap((stage) => [stage.filter, ...Object.values(stage.roles)]);
-  const uncached = options.uncached ?? uncachedNumbers(filters);
+  const uncached = options.uncached ?? uncachedNumbers(diagrams, filters);
   const tuned = { ...options, uncached };
   let installed: Diagram | undefined;
   let chainLength = 0;
@@ -117,17 +117,13 @@ function shortest(
   return cost(full) < cost(delta) ? full : delta;
 }
 
-/** Numbers that at least one filter does not allow whatever the arguments: the whole chain runs for them. */
-function uncachedNumbers(filters: readonly FilterPolicy[]): Set<number> {
+/** Numbers that at least one policy does not allow whatever the arguments: the kernel runs the whole chain for them. */
+function uncachedNumbers(diagrams: Diagrams, policies: readonly FilterPolicy[]): Set<number> {
+  const allowed = diagrams.terminal(returnValue.allow);
   const uncached = new Set<number>();
-  for (const filter of filters) {
-    for (const { nr, rules, otherwise } of filter.syscalls) {
-      if (
-        [otherwise, ...rules.map(({ action }) => action)].some((action) => encodeAction(action) !== returnValue.allow)
-      )
-        uncached.add(nr);
-    }
-  }
+  for (const policy of policies)
+    for (const { from, to, decision } of numberRanges(diagrams, policy))
+      if (decision !== allowed) for (let nr = from; nr <= Math.min(to, policy.lastKnownNr); nr++) uncached.add(nr);
   return uncached;
 }
 

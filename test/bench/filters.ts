@@ -16,15 +16,16 @@ import {
 import type { FilterPolicy, ResolvedProfile } from '../../core/policy/types.ts';
 import { countsOption } from '../../core/profile-counts.ts';
 import { loadProfile } from '../../core/profile-files.ts';
-import { encodeAction, returnValue } from '../../core/simulator/index.ts';
+import { encodeAction } from '../../core/simulator/index.ts';
 import { diffPrograms, findCounterExample, verifyFilter } from '../../core/verifier/index.ts';
 import { packagePath } from '../../native/package-path.ts';
-import { chainCost, chainDecision, supervisedStage } from './chain.ts';
+import { chainCost, singleFilter, supervisedStage } from './chain.ts';
 import { type Expressible, expressiblePart } from './expressible.ts';
 import { atMost, exact, type Figure, measured, quantile } from './figure.ts';
 import { decisionsOf } from './jumps.ts';
 import { attachTimes, libseccompProgram } from './peer.ts';
 import { type Recording, recordings } from './recordings.ts';
+import { uncachedBy } from './uncached.ts';
 
 const arch = 'x86_64';
 const x32Bit = 0x40000000;
@@ -59,10 +60,10 @@ function sideBySide(name: string, filter: FilterPolicy, recorded: readonly Recor
   );
   const tree = libseccompProgram(part, { kind: 'tree' });
   assertSame(tree, part);
-  const uncached = uncachedIn([part.policy]);
   return recorded.flatMap(({ name: recording, counts }) => {
     const ours = compileFilter(part.policy, { counts });
     verifyFilter(ours.program, part.policy);
+    const uncached = uncachedBy([ours.program], arch);
     const linear = libseccompProgram(part, { kind: 'linear', counts });
     assertSame(linear, part);
     const cost = (program: Uint8Array): number => expectedInstructions(program, arch, counts, (nr) => uncached.has(nr));
@@ -70,7 +71,7 @@ function sideBySide(name: string, filter: FilterPolicy, recorded: readonly Recor
     const exhaustive = compileFilter(part.policy, { counts, exactItems: 2000, maxPeeled: 12 });
     const best = expectedMeasure(arch, counts, (nr) => uncached.has(nr), decisionsOf(exhaustive.program));
     const whole = compileFilter(filter, { counts });
-    const wholeUncached = uncachedIn([filter]);
+    const wholeUncached = uncachedBy([whole.program], arch);
     const unit = 'instructions/call';
     return [
       exact(`${name} ${recording}`, unit, mine, {
@@ -132,28 +133,13 @@ function assertSame(program: Uint8Array, { policy }: Expressible): void {
     );
 }
 
-function uncachedIn(filters: readonly FilterPolicy[]): ReadonlySet<number> {
-  const known = new Set<number>();
-  for (let nr = 0; nr <= Math.max(...filters.map(({ lastKnownNr }) => lastKnownNr)); nr++) {
-    const cached = filters.every((filter) => {
-      const syscall = filter.syscalls.find((entry) => entry.nr === nr);
-      const actions =
-        syscall === undefined ? [filter.otherwise] : [syscall.otherwise, ...syscall.rules.map(({ action }) => action)];
-      const always = syscall?.rules.find(({ when }) => when.kind === 'always');
-      if (always !== undefined) return encodeAction(always.action) === returnValue.allow;
-      return actions.every((action) => encodeAction(action) === returnValue.allow);
-    });
-    if (!cached) known.add(nr);
-  }
-  return known;
-}
-
 /** Start and running as they are installed, beside one filter that decides as both. */
 function chains(profile: ResolvedProfile, recorded: readonly Recording[]): readonly Figure[] {
   return recorded.flatMap(({ name, counts }) => {
     const { stages } = compileProfile(profile, { counts });
     const programs = stages.slice(0, 2).map(({ program }) => program);
-    const { uncached, single } = chainDecision(profile, 1, counts);
+    const uncached = uncachedBy(programs, arch);
+    const single = singleFilter(profile, 1, counts, uncached);
     verifyFilter(single.program, single.policy);
     const both = chainCost(programs, arch, counts, uncached);
     const one = chainCost([single.program], arch, counts, uncached);
