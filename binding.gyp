@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# Two products: the addon (build/Release/ratchet.node) and the stager (build/Release/ratchet-stager). Built by core/setup/build-native.mjs.
+# Three products in build/Release: the addon (ratchet.node), the stager (ratchet-stager) and what `ratchet doctor` asks the kernel with
+# (ratchet-probe). Built by core/setup/build-native.mjs.
 {
   'target_defaults': {
     'cflags!': ['-Wno-unused-parameter'],
@@ -26,6 +27,14 @@
       'defines': ['_GNU_SOURCE'],
       # Static: it runs before anything is confined, so it loads no library of anyone's choosing and starts fast.
       'ldflags!': ['-rdynamic', '-pthread'],
+      'ldflags': ['-static-pie', '-Wl,-z,relro,-z,now'],
+    },
+    {
+      'target_name': 'ratchet-probe',
+      'type': 'executable',
+      'sources': ['<!@(ls native/probe/*.cc)'],
+      'defines': ['_GNU_SOURCE'],
+      'ldflags!': ['-rdynamic'],
       'ldflags': ['-static-pie', '-Wl,-z,relro,-z,now'],
     },
   ],

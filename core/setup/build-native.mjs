@@ -9,13 +9,13 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const products = ['build/Release/ratchet.node', 'build/Release/ratchet-stager'];
+const products = ['ratchet.node', 'ratchet-stager', 'ratchet-probe'].map((name) => `build/Release/${name}`);
 
 // `--force` starts from an empty build folder; otherwise make rebuilds what changed.
 if (process.argv.includes('--force')) build(['rebuild']);
 else if (!upToDate()) build(['configure', 'build']);
 
-/** True when both products are newer than every source, the build script and the Node that will load them. */
+/** True when all products are newer than every source, the build script and the Node that will load them. */
 function upToDate() {
   const built = products.map((product) => modified(join(root, product)));
   return Math.min(...built) > Math.max(newestSource(), modified(process.execPath));
