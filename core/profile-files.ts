@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve, sep } from 'node:path';
 import { packagePath } from '../native/package-path.ts';
 import { RatchetError } from './errors.ts';
-import { type Include, parseProfile, suggestion } from './policy/index.ts';
+import { type Include, type ProfileFeature, parseProfile, readFeatures, suggestion } from './policy/index.ts';
 import type { Arch, ResolvedProfile } from './policy/types.ts';
 
 export interface LoadOptions {
@@ -24,6 +24,15 @@ export function loadProfile(
 ): ResolvedProfile {
   const { text, file, folder } = typeof profile === 'string' ? readProfileText(profile) : objectText(profile);
   return parseProfile(text, { file, arch, features, include: includeFrom(folder) });
+}
+
+/** The features that can be chosen of a profile. Throws as `loadProfile()` does. */
+export function loadFeatures(
+  profile: string | object,
+  { arch = hostArch() }: Pick<LoadOptions, 'arch'> = {},
+): readonly ProfileFeature[] {
+  const { text, file, folder } = typeof profile === 'string' ? readProfileText(profile) : objectText(profile);
+  return readFeatures(text, { file, arch, include: includeFrom(folder) });
 }
 
 /** The text of a profile and where it is, for callers that parse it themselves. */

@@ -7,6 +7,7 @@ export { evaluate, matches } from './evaluate.ts';
 export { ExpressionError } from './expression/error.ts';
 export { formatCondition } from './expression/format.ts';
 export { type ConditionContext, parseCondition } from './expression/parse.ts';
+export { featuresThatAllow, type ProfileFeature, readFeatures } from './features.ts';
 export { type Grant, withGrants } from './grants.ts';
 export { type ImportOptions, type ImportResult, importOci } from './imports/oci.ts';
 export type { Include } from './library.ts';

@@ -2,17 +2,14 @@
 // Every rule of every shipped profile, on the running kernel: with arguments that just meet it and arguments that just miss it, and every
 // number there is. The kernel, the simulator and evaluate() must say the same, of each program alone and of the programs as they are installed.
 
-import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { parse } from 'yaml';
 import { compileFilter, compileProfile } from '../../core/compiler/index.ts';
 import { evaluate, matches } from '../../core/policy/index.ts';
 import { supervise } from '../../core/policy/supervise.ts';
 import type { Arch, FilterPolicy, Rule, SyscallCall } from '../../core/policy/types.ts';
 import { countsOption } from '../../core/profile-counts.ts';
-import { hostArch, loadProfile, shippedProfiles } from '../../core/profile-files.ts';
+import { hostArch, loadFeatures, loadProfile, shippedProfiles } from '../../core/profile-files.ts';
 import { actionOnly, auditArch, combineActions, encodeAction, returnValue, run } from '../../core/simulator/index.ts';
-import { packagePath } from '../../native/package-path.ts';
 import { type Args, interestingValues, probes } from '../policy/probes.ts';
 import { KernelProbe, seenByFilters } from './kernel-probe.ts';
 
@@ -33,7 +30,7 @@ beforeAll(() => {
 afterAll(() => probe[Symbol.dispose]());
 
 const variants = shippedProfiles().flatMap((name) => {
-  const features = featuresOf(name);
+  const features = loadFeatures(name, { arch }).map((feature) => feature.name);
   return features.length === 0
     ? [{ name, features }]
     : [
@@ -145,9 +142,4 @@ function edgeOf({ when, whenText }: Rule, name: string): Args[] {
     }
   }
   throw new Error(`no arguments just meet and just miss the rule for ${name}: ${whenText}`);
-}
-
-function featuresOf(name: string): string[] {
-  const document = parse(readFileSync(packagePath(`profiles/${name}.yaml`), 'utf8')) as { features?: object };
-  return Object.keys(document.features ?? {});
 }

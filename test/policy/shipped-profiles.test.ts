@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { evaluate, letsThrough, matches, neverBrokered } from '../../core/policy/index.ts';
 import type { Action, FilterPolicy, ResolvedProfile, Verdict } from '../../core/policy/types.ts';
-import { loadProfile, shippedProfiles } from '../../core/profile-files.ts';
+import { loadFeatures, loadProfile, shippedProfiles } from '../../core/profile-files.ts';
 import { archNames, auditArchOf, syscallNames, syscallNumber } from '../../core/tables/index.ts';
 import { type Args, probes } from './probes.ts';
 
@@ -21,7 +21,7 @@ function stageOf(profile: ResolvedProfile, name: string): FilterPolicy {
 const everyProfile = shippedProfiles().flatMap((name) => archNames.map((arch) => ({ name, arch })));
 
 describe.each(everyProfile)('the profile $name on $arch', ({ name, arch }) => {
-  const features = name === 'qemu' ? ['postcopy', 'aio-native', 'membarrier'] : [];
+  const features = loadFeatures(name, { arch }).map((feature) => feature.name);
   const profile = loadProfile(name, { arch, features });
 
   it('has in every rule arguments that meet it and, where it has a condition, arguments that do not', () => {
