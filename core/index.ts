@@ -3,10 +3,11 @@
 export { type ErrorCode, type ErrorKind, errorTable, RatchetError } from './errors.ts';
 export type { SandboxEvent } from './launch/events.ts';
 export type { ExitStatus } from './launch/exit-status.ts';
-export { launch } from './launch/launch.ts';
+export { launch, launchVmm } from './launch/launch.ts';
 export type { LaunchOptions } from './launch/options.ts';
 export type { EnforcementReport, Mechanism } from './launch/report.ts';
 export { Sandbox, type SandboxStatus } from './launch/sandbox.ts';
 export { OwnedFd } from './owned-fd.ts';
 export type { Grant } from './policy/index.ts';
 export { NothingChanged } from './stages/tighten.ts';
+export type { Vmm } from './vmm/vmm.ts';

@@ -6,10 +6,11 @@ import { bindControl, type ControlServer } from '../control/server.ts';
 import { RatchetError } from '../errors.ts';
 import type { SandboxEvent } from '../launch/events.ts';
 import { shellStatus } from '../launch/exit-status.ts';
-import { launch } from '../launch/launch.ts';
+import { launchVmm } from '../launch/launch.ts';
 import { printRefusals } from '../launch/print-refusals.ts';
 import type { Sandbox } from '../launch/sandbox.ts';
 import type { Grant } from '../policy/index.ts';
+import type { Vmm } from '../vmm/vmm.ts';
 import { collect } from './collect.ts';
 import { parseGrant } from './grant.ts';
 import { complain } from './output.ts';
@@ -49,7 +50,7 @@ export function addRun(program: Command): void {
       'after',
       `
 ADDR is tcp:HOST:PORT[-PORT] (HOST an IP, a CIDR or [v6]), unix:PATH, unix-abstract:NAME or vsock:CID:PORT.
-A VMM started with its own -S is tightened and left paused.
+A VMM started with its own -S is tightened and left paused. SIGUSR2 to this process enters the next stage.
 
 Example:
   ratchet run --control /tmp/vm.ctl --allow connect=tcp:127.0.0.1:4444 -- qemu-system-x86_64 -nodefaults -nographic -serial stdio ...`,
@@ -76,9 +77,9 @@ async function run(command: readonly [string, ...string[]], options: RunOptions)
       ending.abort(new Error(`ended by ${signal}`));
     });
   const server: ControlServer | undefined = control === undefined ? undefined : await bindControl(control);
-  let sandbox: Sandbox | undefined;
+  let sandbox: Sandbox<Vmm> | undefined;
   try {
-    sandbox = await launch({
+    sandbox = await launchVmm({
       command,
       features: options.feature,
       allow,
@@ -107,15 +108,23 @@ interface Followed {
 }
 
 /** Serves the sandbox until its VMM ends, and gives the VMM's status. */
-async function follow(sandbox: Sandbox, { ending, server, report }: Followed): Promise<number> {
+async function follow(sandbox: Sandbox<Vmm>, { ending, server, report }: Followed): Promise<number> {
   const told = printRefusals(sandbox.events, complain);
   const reported = report === undefined ? undefined : writeReports(sandbox, report);
   if (ending.aborted) void sandbox.close();
   ending.addEventListener('abort', () => void sandbox.close());
   server?.serve(sandbox);
+  process.on('SIGUSR2', () => void enterNext(sandbox));
   const status = await sandbox.exited;
   await Promise.all([told, reported]);
   return shellStatus(status);
+}
+
+/** What SIGUSR2 asks for. A failure that ended the VMM is seen by its end; after any other it goes on where it was. */
+async function enterNext(sandbox: Sandbox<Vmm>): Promise<void> {
+  const next = sandbox.stages[sandbox.stages.indexOf(sandbox.stage) + 1];
+  if (next === undefined) return complain(`${sandbox.stage} is the last stage`);
+  await sandbox.enter(next).catch((error: Error) => complain(error.message));
 }
 
 /** Asked before a VM is started. @throws RatchetError ARGUMENT_INVALID. */
@@ -132,7 +141,7 @@ function checkWritable(file: string): void {
 }
 
 /** One report now and one after each stage change. A disk that is full must not end the VM. */
-async function writeReports(sandbox: Sandbox, file: string): Promise<void> {
+async function writeReports(sandbox: Sandbox<Vmm>, file: string): Promise<void> {
   const changes = sandbox.events[Symbol.asyncIterator]();
   let next: IteratorResult<SandboxEvent> | undefined;
   do {
@@ -143,7 +152,7 @@ async function writeReports(sandbox: Sandbox, file: string): Promise<void> {
   } while (next.done !== true);
 }
 
-async function writeReport(sandbox: Sandbox, file: string): Promise<void> {
+async function writeReport(sandbox: Sandbox<Vmm>, file: string): Promise<void> {
   try {
     writeFileSync(file, `${JSON.stringify(await sandbox.attest())}\n`);
   } catch (error) {

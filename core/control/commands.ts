@@ -2,15 +2,17 @@
 import { z } from 'zod';
 import { RatchetError } from '../errors.ts';
 import type { Sandbox } from '../launch/sandbox.ts';
+import { Qemu } from '../qemu/qemu.ts';
+import type { Vmm } from '../vmm/vmm.ts';
 
-export type ControlCommand = (sandbox: Sandbox, commandArguments: unknown) => Promise<unknown>;
+export type ControlCommand = (sandbox: Sandbox<Vmm>, commandArguments: unknown) => Promise<unknown>;
 
 /** What a client of the control socket may ask; each row checks its own arguments. */
 export const controlCommands: ReadonlyMap<string, ControlCommand> = new Map([
   row('status', z.strictObject({}), (sandbox) => sandbox.status()),
   row('stage', z.strictObject({ name: z.string() }), (sandbox, { name }) => sandbox.enter(name)),
   row('attest', z.strictObject({}), (sandbox) => sandbox.attest()),
-  row('cont', z.strictObject({}), (sandbox) => sandbox.vmm.cont()),
+  row('cont', z.strictObject({}), (sandbox) => qemuOf(sandbox).cont()),
   row('quit', z.strictObject({}), (sandbox) => sandbox.vmm.quit()),
   row(
     'nic-add',
@@ -27,10 +29,10 @@ export const controlCommands: ReadonlyMap<string, ControlCommand> = new Map([
       ),
     (sandbox, { id, tap, connect, mac }) => {
       const card = { id, ...(mac === undefined ? {} : { mac }) };
-      return sandbox.vmm.hotplug.addNic(tap === undefined ? { ...card, connect: connect ?? '' } : { ...card, tap });
+      return qemuOf(sandbox).hotplug.addNic(tap === undefined ? { ...card, connect: connect ?? '' } : { ...card, tap });
     },
   ),
-  row('nic-del', z.strictObject({ id: z.string() }), (sandbox, { id }) => sandbox.vmm.hotplug.removeNic(id)),
+  row('nic-del', z.strictObject({ id: z.string() }), (sandbox, { id }) => qemuOf(sandbox).hotplug.removeNic(id)),
   row(
     'disk-add',
     z.strictObject({
@@ -39,20 +41,20 @@ export const controlCommands: ReadonlyMap<string, ControlCommand> = new Map([
       format: z.enum(['raw', 'qcow2']).default('raw'),
       readOnly: z.boolean().default(false),
     }),
-    (sandbox, options) => sandbox.vmm.hotplug.addDisk(options),
+    (sandbox, options) => qemuOf(sandbox).hotplug.addDisk(options),
   ),
-  row('disk-del', z.strictObject({ id: z.string() }), (sandbox, { id }) => sandbox.vmm.hotplug.removeDisk(id)),
-  row('cpu-add', z.strictObject({}), (sandbox) => sandbox.vmm.hotplug.addCpu()),
+  row('disk-del', z.strictObject({ id: z.string() }), (sandbox, { id }) => qemuOf(sandbox).hotplug.removeDisk(id)),
+  row('cpu-add', z.strictObject({}), (sandbox) => qemuOf(sandbox).hotplug.addCpu()),
   row(
     'migrate',
     z.strictObject({ address: z.string(), channels: z.coerce.number().int().min(1).max(255).default(1) }),
-    (sandbox, { address, channels }) => sandbox.vmm.migrate(address, { channels }),
+    (sandbox, { address, channels }) => qemuOf(sandbox).migrate(address, { channels }),
   ),
   row(
     'accept',
     z.strictObject({ address: z.string(), channels: z.coerce.number().int().min(1).max(255).default(1) }),
     async (sandbox, { address, channels }) => {
-      await sandbox.vmm.acceptMigration(address, { channels });
+      await qemuOf(sandbox).acceptMigration(address, { channels });
       return { listening: address, channels };
     },
   ),
@@ -61,7 +63,7 @@ export const controlCommands: ReadonlyMap<string, ControlCommand> = new Map([
 function row<T>(
   name: string,
   schema: z.ZodType<T>,
-  handle: (sandbox: Sandbox, commandArguments: T) => Promise<unknown>,
+  handle: (sandbox: Sandbox<Vmm>, commandArguments: T) => Promise<unknown>,
 ): [string, ControlCommand] {
   return [
     name,
@@ -72,4 +74,12 @@ function row<T>(
       throw new RatchetError('ARGUMENT_INVALID', `${name}: ${[...(issue?.path ?? []), issue?.message].join(': ')}`);
     },
   ];
+}
+
+/** @throws RatchetError ARGUMENT_INVALID when the VMM is none. */
+function qemuOf(sandbox: Sandbox<Vmm>): Qemu {
+  if (sandbox.vmm instanceof Qemu) return sandbox.vmm;
+  throw new RatchetError('ARGUMENT_INVALID', 'this command is for QEMU, and here runs something else', {
+    next: 'use status, stage, attest, events or quit',
+  });
 }

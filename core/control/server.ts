@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline';
 import { deferred, withDeadline } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
 import type { Sandbox } from '../launch/sandbox.ts';
+import type { Vmm } from '../vmm/vmm.ts';
 import { controlCommands } from './commands.ts';
 
 const maxRequestBytes = 64 * 1024;
@@ -16,7 +17,7 @@ const farewellMs = 1000;
 
 export interface ControlServer {
   /** From now on requests are answered; those that came before have waited. */
-  serve(sandbox: Sandbox): void;
+  serve(sandbox: Sandbox<Vmm>): void;
   /** Lets event readers have the last events, then closes every connection and removes the socket file. */
   close(): Promise<void>;
 }
@@ -24,7 +25,7 @@ export interface ControlServer {
 /** Binds the path, before there is a sandbox: a path in use is told before a VM is started. @throws RatchetError CONTROL_FAILED. */
 export async function bindControl(path: string): Promise<ControlServer> {
   const clients = new Map<Socket, Promise<void>>();
-  const sandbox = deferred<Sandbox>();
+  const sandbox = deferred<Sandbox<Vmm>>();
   const server = createServer((socket) => {
     socket.on('close', () => clients.delete(socket));
     socket.on('error', () => socket.destroy());
@@ -81,7 +82,7 @@ function listen(server: Server, path: string): Promise<void> {
   });
 }
 
-async function serveClient(sandbox: Sandbox, socket: Socket): Promise<void> {
+async function serveClient(sandbox: Sandbox<Vmm>, socket: Socket): Promise<void> {
   let received = 0;
   socket.on('data', (chunk: Buffer) => {
     received += chunk.length;
@@ -95,7 +96,7 @@ async function serveClient(sandbox: Sandbox, socket: Socket): Promise<void> {
   }
 }
 
-async function streamEvents(sandbox: Sandbox, socket: Socket): Promise<void> {
+async function streamEvents(sandbox: Sandbox<Vmm>, socket: Socket): Promise<void> {
   eventReaders.add(socket);
   const events = sandbox.events[Symbol.asyncIterator]();
   socket.once('close', () => void events.return?.());
@@ -127,7 +128,7 @@ function parseRequest(line: string): Request | undefined {
 }
 
 /** `{ok: true, result}` or `{ok: false, error: {code, message}}`. */
-async function answer(sandbox: Sandbox, request: Request | undefined): Promise<unknown> {
+async function answer(sandbox: Sandbox<Vmm>, request: Request | undefined): Promise<unknown> {
   try {
     if (request === undefined)
       throw new RatchetError('ARGUMENT_INVALID', 'a request is one line of JSON: {"command", "arguments"}');

@@ -8,8 +8,11 @@ import { OwnedFd } from '../owned-fd.ts';
 import { withGrants } from '../policy/index.ts';
 import { countsOption } from '../profile-counts.ts';
 import { hostArch, loadProfile } from '../profile-files.ts';
-import { prepareArguments } from '../qemu/arguments.ts';
+import { qemuAdapter } from '../qemu/adapter.ts';
+import type { Qemu } from '../qemu/qemu.ts';
 import { ownFilterCount } from '../stages/tasks.ts';
+import { adapterFor, defaultProfile } from '../vmm/adapters.ts';
+import type { Vmm } from '../vmm/vmm.ts';
 import { type BrokerProcess, endBroker, startBroker } from './broker-process.ts';
 import { describeExit, type ExitStatus, exitOf } from './exit-status.ts';
 import { findProgram } from './find-program.ts';
@@ -22,10 +25,20 @@ import { type StagedProcess, startStaged } from './stager.ts';
 const defaultDeadlineMs = 30_000;
 
 /**
- * Starts a VMM under the first stage of its profile, waits until its machine is built and paused, enters the next stage and lets it run.
+ * Starts QEMU under the first stage of its profile, waits until its machine is built and paused, enters the next stage and lets it run.
  * @throws RatchetError; nothing is left running then.
  */
 export async function launch(options: LaunchOptions): Promise<Sandbox> {
+  const sandbox = await launchVmm(options, qemuAdapter.name);
+  return sandbox as Sandbox<Vmm> as Sandbox<Qemu>;
+}
+
+/**
+ * As `launch()`, for whatever VMM or helper the profile is for (its key `vmm`). One whose set-up has no end that can be seen from outside stays in the first stage,
+ * unless `until` says otherwise: it asks for the next stage itself, or its launcher does.
+ * @param only the adapter that is expected. @throws RatchetError; nothing is left running then.
+ */
+export async function launchVmm(options: LaunchOptions, only?: string): Promise<Sandbox<Vmm>> {
   const deadlineMs = options.deadlineMs ?? defaultDeadlineMs;
   const [vmmName, ...vmmArguments] = options.command;
   const path = findProgram(vmmName);
@@ -38,13 +51,18 @@ export async function launch(options: LaunchOptions): Promise<Sandbox> {
   const first = compiled.stages[0];
   if (first === undefined) throw new RatchetError('PROFILE_INVALID', `profile ${profile.name} has no stage`);
 
-  const until = options.until ?? compiled.stages[1]?.name ?? first.name;
+  const adapter = adapterFor(profile);
+  if (only !== undefined && adapter.name !== only)
+    throw new RatchetError('ARGUMENT_INVALID', `profile ${profile.name} is for ${adapter.name}, not for ${only}`, {
+      next: 'use launchVmm(), or another profile',
+    });
+  const until = options.until ?? (adapter.hasBarrier ? compiled.stages[1]?.name : undefined) ?? first.name;
   const toEnter = stagesUpTo(
     compiled.stages.map(({ name }) => name),
     until,
   );
-  const monitorNumber = firstFree(options.inherit ?? new Map());
-  const prepared = prepareArguments(vmmArguments, { qmpFd: monitorNumber });
+  const channelNumber = firstFree(options.inherit ?? new Map());
+  const prepared = adapter.prepare(vmmArguments, { channelFd: channelNumber });
   options.signal?.throwIfAborted();
 
   const broker = await startBroker({
@@ -54,40 +72,41 @@ export async function launch(options: LaunchOptions): Promise<Sandbox> {
     deadlineMs,
   });
   let staged: StagedProcess | undefined;
-  let sandbox: Sandbox | undefined;
+  let sandbox: Sandbox<Vmm> | undefined;
   try {
-    const [qmpOurs, qmpTheirs] = native.socketPair({ type: 'stream' });
-    using monitorOurs = new OwnedFd(qmpOurs);
-    using monitorTheirs = new OwnedFd(qmpTheirs);
+    const [ours, theirs] = native.socketPair({ type: 'stream' });
+    using channelOurs = new OwnedFd(ours);
+    using channelTheirs = new OwnedFd(theirs);
     staged = await startStaged({
       path,
       argv: [vmmName, ...prepared.args],
       filter: first.program,
-      inherit: new Map([...(options.inherit ?? []), [monitorNumber, monitorTheirs.fd]]),
+      inherit: new Map([...(options.inherit ?? []), [channelNumber, channelTheirs.fd]]),
       stdio: options.stdio ?? ['ignore', 'inherit', 'pipe'],
-      environment: options.environment ?? process.env,
+      environment: { ...(options.environment ?? process.env), ...prepared.environment },
       rlimits: { core: 0, ...options.rlimits },
       dropCapabilities: !(options.keepCapabilities ?? false),
       deadlineMs,
     });
-    // QEMU's is the last copy then: its end is seen.
-    monitorTheirs.close();
+    // The VMM's is the last copy then: its end is seen.
+    channelTheirs.close();
     const stderr = new OutputTail(staged.child.stderr, options.stdio === undefined ? process.stderr : undefined);
     await broker.client.attachListener(staged.listener);
-    sandbox = new Sandbox({
+    sandbox = new Sandbox<Vmm>({
+      adapter: prepared,
       profile,
       compiled,
       path,
       broker,
       process: staged,
-      monitorFd: monitorOurs.release(),
+      channelFd: channelOurs.release(),
       inheritedFilters: ownFilterCount(),
       deadlineMs,
     });
     await untilBuilt({ sandbox, staged, stderr, path, deadlineMs, signal: options.signal });
     for (const stage of toEnter) await sandbox.enter(stage);
     options.signal?.throwIfAborted();
-    if (until !== first.name && !prepared.userPaused) await letRun(sandbox, prepared.incoming);
+    if (until !== first.name) await prepared.letRun(sandbox.vmm);
     return sandbox;
   } catch (error) {
     if (sandbox !== undefined) await sandbox.kill();
@@ -97,7 +116,7 @@ export async function launch(options: LaunchOptions): Promise<Sandbox> {
 }
 
 interface Building {
-  readonly sandbox: Sandbox;
+  readonly sandbox: Sandbox<Vmm>;
   readonly staged: StagedProcess;
   readonly stderr: OutputTail;
   readonly path: string;
@@ -146,22 +165,6 @@ async function abandon(staged: StagedProcess | undefined, broker: BrokerProcess)
     staged.listener.close();
   }
   await endBroker(broker);
-}
-
-/** A guest that comes in runs when it has arrived; with `-incoming defer`, when `acceptMigration()` says so. */
-async function letRun(sandbox: Sandbox, incoming: string | undefined): Promise<void> {
-  if (incoming === undefined) return await sandbox.vmm.cont();
-  // It may take hours, or the VM may end first: then there is nothing to let run.
-  if (incoming !== 'defer') void sandbox.vmm.contWhenArrived().catch(() => undefined);
-}
-
-/** `qemu-system-x86_64` and friends use the profile `qemu`. */
-function defaultProfile(path: string): string {
-  const name = basename(path);
-  if (name.startsWith('qemu-system-') || name === 'qemu-kvm') return 'qemu';
-  throw new RatchetError('PROFILE_NOT_FOUND', `there is no shipped profile for ${name}`, {
-    next: 'name one with --profile',
-  });
 }
 
 function firstFree(inherit: ReadonlyMap<number, number>): number {

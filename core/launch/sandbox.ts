@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { constants } from 'node:os';
 import { basename } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { BrokerStatus } from '../broker/protocol.ts';
@@ -6,26 +7,27 @@ import type { CompiledProfile } from '../compiler/index.ts';
 import { RatchetError } from '../errors.ts';
 import type { OwnedFd } from '../owned-fd.ts';
 import type { ResolvedProfile } from '../policy/types.ts';
-import type { FdSource } from '../qemu/fd-source.ts';
-import { Qemu } from '../qemu/qemu.ts';
+import type { Qemu } from '../qemu/qemu.ts';
 import { readTasks } from '../stages/tasks.ts';
 import { NothingChanged, tighten } from '../stages/tighten.ts';
 import { type InstalledProgram, verifyThreads } from '../stages/verify.ts';
+import type { PreparedVmm, Vmm, VmmHost } from '../vmm/vmm.ts';
 import { type BrokerProcess, endBroker } from './broker-process.ts';
 import { EventStream } from './events.ts';
 import { describeExit, type ExitStatus, exitOf } from './exit-status.ts';
-import { killByPidfd } from './kill.ts';
+import { killByPidfd, signalByPidfd } from './kill.ts';
 import { type EnforcementReport, makeReport } from './report.ts';
 import type { StagedProcess } from './stager.ts';
 
-export interface SandboxParts {
+export interface SandboxParts<V extends Vmm> {
+  readonly adapter: PreparedVmm<V>;
   readonly profile: ResolvedProfile;
   readonly compiled: CompiledProfile;
   readonly path: string;
   readonly broker: BrokerProcess;
   readonly process: StagedProcess;
-  /** Our end of the VMM's monitor. */
-  readonly monitorFd: number;
+  /** Our end of the VMM's channel. */
+  readonly channelFd: number;
   readonly inheritedFilters: number;
   readonly deadlineMs: number;
 }
@@ -46,14 +48,14 @@ export interface SandboxStatus {
 }
 
 /** A running VMM, its broker and the stage they are in. Made by `launch()`; `await using` closes it. */
-export class Sandbox implements FdSource, AsyncDisposable {
+export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
   readonly pid: number;
-  /** The VMM's adapter: its monitor, hotplug and migration. */
-  readonly vmm: Qemu;
+  /** The VMM's adapter; for QEMU its monitor, hotplug and migration. */
+  readonly vmm: V;
   readonly events = new EventStream();
   /** Settles when the VMM has ended. */
   readonly exited: Promise<ExitStatus>;
-  readonly #parts: SandboxParts;
+  readonly #parts: SandboxParts<V>;
   readonly #chain: InstalledProgram[] = [];
   #epoch = 0;
   #entering: Promise<void> = Promise.resolve();
@@ -63,10 +65,10 @@ export class Sandbox implements FdSource, AsyncDisposable {
   readonly #brokerFollowed: Promise<void>;
   readonly #released: Promise<void>;
 
-  constructor(parts: SandboxParts) {
+  constructor(parts: SandboxParts<V>) {
     this.#parts = parts;
     this.pid = parts.process.pid;
-    this.vmm = new Qemu(parts.monitorFd, this);
+    this.vmm = parts.adapter.connect(parts.channelFd, this);
     const first = parts.compiled.stages[0];
     if (first !== undefined) this.#chain.push({ stage: first.name, program: first.program });
     this.exited = exitOf(parts.process.child);
@@ -249,6 +251,11 @@ export class Sandbox implements FdSource, AsyncDisposable {
     const roles = await this.vmm.threadRoles().catch(() => new Map());
     // The leader is the main thread even where the machine has no vCPU to find it by.
     return new Map([[this.pid, 'main'], ...roles]);
+  }
+
+  /** Asks the VMM's process to end (SIGTERM). */
+  terminate(): void {
+    if (!this.#ended) signalByPidfd(this.#parts.process.pidfd, constants.signals.SIGTERM);
   }
 
   /** Ends the VMM at once. */

@@ -10,7 +10,7 @@ export interface FdSource {
   connect(address: string): Promise<OwnedFd>;
   /** A bound stream socket; it listens when `backlog` is above 0. */
   bind(address: string, backlog: number): Promise<OwnedFd>;
-  open(path: string, access: 'ro' | 'rw'): Promise<OwnedFd>;
+  open(path: string, access: 'ro' | 'rw' | 'wo'): Promise<OwnedFd>;
   /** A tap device that is up, without packet information and with virtio-net headers. `name` is the kernel's. */
   tap(name: string): Promise<{ readonly fd: OwnedFd; readonly name: string }>;
 }

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { RatchetError } from '../errors.ts';
 import { OwnedFd } from '../owned-fd.ts';
 import { statusField } from '../stages/tasks.ts';
+import type { Vmm } from '../vmm/vmm.ts';
 import type { FdSource } from './fd-source.ts';
 import { warmUpFileLocks } from './file-locks.ts';
 import { Hotplug } from './hotplug.ts';
@@ -21,7 +22,7 @@ const longestTimerMs = 2 ** 31 - 1;
 const builtStates: ReadonlySet<string> = new Set(['prelaunch', 'inmigrate', 'paused']);
 
 /** The adapter of one QEMU process: its monitor, hotplug and migration. */
-export class Qemu {
+export class Qemu implements Vmm {
   readonly qmp: QmpClient;
   #version: QemuVersion | undefined;
 

@@ -2,7 +2,7 @@
 import { type Deferred, deferred, withDeadline } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
 import type { OwnedFd } from '../owned-fd.ts';
-import { QmpChannel } from './qmp-channel.ts';
+import { FdChannel } from '../vmm/fd-channel.ts';
 import { type QmpArguments, type QmpCommand, type QmpReply, qmpReplies } from './qmp-commands.ts';
 import { closedError, QmpError } from './qmp-error.ts';
 import { EventSubscription } from './qmp-events.ts';
@@ -44,7 +44,7 @@ const defaultTimeoutMs = 30_000;
  * of the latest message that brought any, so a second command with fds could otherwise overtake the first.
  */
 export class QmpClient {
-  readonly #channel: QmpChannel;
+  readonly #channel: FdChannel;
   readonly #splitter: LineSplitter;
   readonly #timeoutMs: number;
   readonly #greeting: Deferred<QemuVersion> = deferred();
@@ -58,10 +58,11 @@ export class QmpClient {
     this.#timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
     this.#splitter = new LineSplitter(options.maxMessageBytes ?? maxMessageBytes);
     this.#greeting.promise.catch(() => undefined);
-    this.#channel = new QmpChannel(socket, {
-      data: (chunk) => this.#onData(chunk),
-      ended: (reason) => this.#onEnd(reason),
-    });
+    this.#channel = new FdChannel(
+      socket,
+      { data: (chunk) => this.#onData(chunk), ended: (reason) => this.#onEnd(reason) },
+      (why, cause) => closedError(`QEMU's monitor ${why}: QEMU has ended`, cause),
+    );
   }
 
   /** Why the monitor is closed; undefined while it is open. */

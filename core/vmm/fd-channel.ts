@@ -2,7 +2,6 @@
 import { type NativeError, native, type Watch } from '../../native/index.ts';
 import { RatchetError } from '../errors.ts';
 import type { OwnedFd } from '../owned-fd.ts';
-import { closedError } from './qmp-error.ts';
 
 export interface ChannelReceiver {
   data(chunk: Buffer): void;
@@ -18,17 +17,20 @@ interface Outgoing {
 const maxReadBytes = 64 * 1024;
 
 /** A unix stream socket whose bytes can carry fds. Owns its descriptor. */
-export class QmpChannel {
+export class FdChannel {
   readonly #socket: OwnedFd;
   readonly #receiver: ChannelReceiver;
+  readonly #closed: (why: string, cause?: unknown) => Error;
   #outgoing: Outgoing[] = [];
   #watch: Watch;
   #writing = false;
   #open = true;
 
-  constructor(socket: OwnedFd, receiver: ChannelReceiver) {
+  /** @param closed makes the error of an end that we did not ask for. */
+  constructor(socket: OwnedFd, receiver: ChannelReceiver, closed: (why: string, cause?: unknown) => Error) {
     this.#socket = socket;
     this.#receiver = receiver;
+    this.#closed = closed;
     this.#watch = this.#startWatch();
   }
 
@@ -58,13 +60,13 @@ export class QmpChannel {
   #read(): void {
     while (this.#open) {
       try {
-        // QEMU has no reason to send us descriptors: any is a protocol error, and is closed by the addon.
+        // A VMM has no reason to send us descriptors: any is a protocol error, and is closed by the addon.
         const received = native.receiveMessage({ fd: this.#socket.fd, maxBytes: maxReadBytes, maxFds: 0 });
         if (received.kind === 'again') return;
-        if (received.kind === 'end') this.close(closedError("QEMU's monitor was closed: QEMU has ended"));
+        if (received.kind === 'end') this.close(this.#closed('was closed'));
         else this.#receiver.data(received.data);
       } catch (error) {
-        this.close(readFailure(error));
+        this.close(this.#readFailure(error));
       }
     }
   }
@@ -78,7 +80,7 @@ export class QmpChannel {
         else this.#outgoing.shift();
       }
     } catch (cause) {
-      this.close(closedError("QEMU's monitor could not be written to: QEMU has ended", cause));
+      this.close(this.#closed('could not be written to', cause));
       return;
     }
     this.#watchWrites(this.#outgoing.length > 0);
@@ -90,12 +92,12 @@ export class QmpChannel {
     this.#watch.close();
     this.#watch = this.#startWatch();
   }
-}
 
-/** ECONNRESET is QEMU's end too: it died with something of ours unread. */
-function readFailure(error: unknown): RatchetError {
-  if (error instanceof RatchetError) return error;
-  const { code, message } = error as NativeError;
-  if (code === 'ECONNRESET') return closedError("QEMU's monitor was closed: QEMU has ended", error);
-  return closedError(`QEMU's monitor could not be read: ${message}`, error);
+  /** ECONNRESET is the VMM's end too: it died with something of ours unread. */
+  #readFailure(error: unknown): Error {
+    if (error instanceof RatchetError) return error;
+    const { code, message } = error as NativeError;
+    if (code === 'ECONNRESET') return this.#closed('was closed', error);
+    return this.#closed(`could not be read: ${message}`, error);
+  }
 }

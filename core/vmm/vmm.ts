@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// What ratchet has to know of a VMM, and all that is special to one: how it is started so that it can be talked with, how to know that its machine is
+// built, how to let it run, and what its threads are for. The profile's key `vmm` chooses the adapter.
+import type { FdSource } from '../qemu/fd-source.ts';
+
+/** One running VMM (or helper of one), as its adapter sees it. */
+export interface Vmm {
+  /** Resolves at the barrier: everything is set up, and nothing of the guest has run. */
+  waitUntilBuilt(timeoutMs?: number): Promise<void>;
+  /** Roles of the threads that have one, by thread id. */
+  threadRoles(): Promise<ReadonlyMap<number, string>>;
+  /** Asks it to end. Resolves when it took the order, or is gone. */
+  quit(): Promise<void>;
+  /** Closes our end of its channel. */
+  close(): void;
+}
+
+/** What an adapter may ask of the sandbox that its VMM runs in. */
+export interface VmmHost extends FdSource {
+  readonly pid: number;
+  enter(stage: string): Promise<unknown>;
+  /** SIGTERM. */
+  terminate(): void;
+}
+
+export interface PreparedVmm<V extends Vmm> {
+  /** Without argv[0]. */
+  readonly args: readonly string[];
+  /** Added to its environment. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** Takes our end of the channel. */
+  connect(channelFd: number, host: VmmHost): V;
+  /** Called once, after the stages were entered. */
+  letRun(vmm: V): Promise<void>;
+}
+
+export interface Adapter<V extends Vmm = Vmm> {
+  /** As the profile's `vmm` has it. */
+  readonly name: string;
+  /** Whether `launch()` can enter a later stage by itself: there is a moment when everything is set up and the guest has not run. */
+  readonly hasBarrier: boolean;
+  /** @param channelFd the number that its end of a stream socket pair has there. @throws RatchetError VMM_ARGUMENT_CONFLICT, ARGUMENT_INVALID. */
+  prepare(args: readonly string[], options: { readonly channelFd: number }): PreparedVmm<V>;
+}
