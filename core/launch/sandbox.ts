@@ -238,8 +238,9 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     return this.#parts.broker.client.bind(address, { backlog });
   }
 
-  open(path: string, access: 'ro' | 'rw' | 'wo' = 'ro'): Promise<OwnedFd> {
-    return this.#parts.broker.client.open(path, access);
+  /** An open file. `create` makes it (mode 0600). */
+  open(path: string, access: 'ro' | 'rw' | 'wo' = 'ro', options: { readonly create?: boolean } = {}): Promise<OwnedFd> {
+    return this.#parts.broker.client.open(path, access, options);
   }
 
   tap(name: string): Promise<{ readonly fd: OwnedFd; readonly name: string }> {
