@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Authority } from './authority.ts';
 import type { BoundFiles } from './bound-files.ts';
 import type { OneProgram } from './notify/execveat.ts';
 import type { PendingSet } from './pending.ts';
 import type { Reporter } from './reporter.ts';
+import type { RuntimeGrants } from './runtime-grants.ts';
 import type { Stages } from './stages.ts';
 
 /** What every handler works with. */
 export interface Broker {
   readonly stages: Stages;
+  readonly grants: RuntimeGrants;
+  readonly authority: Authority;
   readonly reporter: Reporter;
   readonly pending: PendingSet;
   readonly bound: BoundFiles;

@@ -20,6 +20,8 @@ export interface DialOptions {
   readonly timeoutMs: number;
   /** How long a full queue of a unix listener is tried again. */
   readonly backlogWaitMs: number;
+  /** Asked right before each connect(2): false is EACCES. */
+  readonly permitted: () => boolean;
   /** Called once, perhaps before `dial` returns, with 0 or an errno. Not called after `cancel`. */
   readonly done: (errno: number) => void;
 }
@@ -68,7 +70,11 @@ class DialAttempt implements Dial {
   };
 
   #connect(): void {
-    const { fd, blocking } = this.#options;
+    const { fd, blocking, permitted } = this.#options;
+    if (!permitted()) {
+      this.#finish(errno.EACCES);
+      return;
+    }
     let state: 'connected' | 'inprogress' | number;
     try {
       // The flag belongs to the open file description, which the VMM shares: it is set around the call alone.

@@ -24,15 +24,17 @@ export type Wish =
   | { readonly request: 'tap'; readonly name: string };
 
 export type Judgement =
-  | { readonly granted: true; readonly rule: BrokerRule }
-  | {
-      readonly granted: false;
-      readonly errno: number;
-      /** Absent when no rule speaks of it. */
-      readonly rule: BrokerRule | undefined;
-      /** The profile line that would permit it, under the stage's `broker:`. */
-      readonly fix: string;
-    };
+  /** `also`: the rule for the second address that a dual-stack bind takes. */
+  { readonly granted: true; readonly rule: BrokerRule; readonly also?: BrokerRule } | Refused;
+
+export interface Refused {
+  readonly granted: false;
+  readonly errno: number;
+  /** Absent when no rule speaks of it. */
+  readonly rule: BrokerRule | undefined;
+  /** The profile line that would permit it, under the stage's `broker:`. */
+  readonly fix: string;
+}
 
 export type ParsedRule =
   | { readonly kind: 'address'; readonly rule: BrokerRule; readonly target: AddressRule }
@@ -45,12 +47,12 @@ export function judge(rules: readonly ParsedRule[], wish: Wish): Judgement {
   for (const parsed of rules) {
     if (parsed.rule.request !== wish.request || !speaksOf(parsed, wish)) continue;
     if (parsed.rule.refuseErrno !== undefined) return refused(wish, parsed.rule.refuseErrno, parsed.rule);
-    granting ??= parsed.rule;
+    if (parsed.rule.mayGrant !== true) granting ??= parsed.rule;
   }
   if (granting === undefined) return refused(wish, errno.EACCES, undefined);
   if (wish.request === 'bind' && wish.dualStack === true) {
     const alsoTaken = judge(rules, { request: 'bind', address: v4Wildcard(wish.address) });
-    if (!alsoTaken.granted) return alsoTaken;
+    return alsoTaken.granted ? { granted: true, rule: granting, also: alsoTaken.rule } : alsoTaken;
   }
   return { granted: true, rule: granting };
 }
@@ -60,7 +62,7 @@ export function parseRules(rules: readonly BrokerRule[]): readonly ParsedRule[] 
   return rules.map(parseRule);
 }
 
-function parseRule(rule: BrokerRule): ParsedRule {
+export function parseRule(rule: BrokerRule): ParsedRule {
   switch (rule.request) {
     case 'connect':
     case 'bind':
@@ -118,7 +120,7 @@ function matchInterfaceName(rule: string, name: string): boolean {
   return rule.endsWith('*') ? name.startsWith(rule.slice(0, -1)) : rule === name;
 }
 
-function refused(wish: Wish, number: number, rule: BrokerRule | undefined): Judgement {
+function refused(wish: Wish, number: number, rule: BrokerRule | undefined): Refused {
   const target = wish.request === 'connect' ? formatAddress(connectTarget(wish.address)) : targetText(wish);
   return {
     granted: false,

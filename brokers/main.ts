@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 import { z } from 'zod';
 import { decodeProfile } from '../core/broker/protocol.ts';
 import { native } from '../native/index.ts';
+import { Authority } from './authority.ts';
 import { BoundFiles } from './bound-files.ts';
 import type { Broker } from './broker.ts';
 import { Channel } from './channel.ts';
@@ -14,6 +15,7 @@ import { OneProgram } from './notify/execveat.ts';
 import { NotifyLoop } from './notify/loop.ts';
 import { PendingSet } from './pending.ts';
 import { Reporter } from './reporter.ts';
+import { RuntimeGrants } from './runtime-grants.ts';
 import { Conversation, type Session } from './serve.ts';
 import { Stages } from './stages.ts';
 
@@ -51,8 +53,15 @@ function main(): void {
     },
   });
   const reporter = new Reporter((event) => channel.sendEvent(event));
+  const stages = new Stages(profile);
+  const grants = new RuntimeGrants((grant, end) => {
+    reporter.grantChanged(stages.current.stage.name, grant, end);
+    broker.pending.recheckAll();
+  });
   const broker: Broker = {
-    stages: new Stages(profile),
+    stages,
+    grants,
+    authority: new Authority(stages, grants),
     reporter,
     pending: new PendingSet(maxPending),
     bound,

@@ -4,6 +4,7 @@ import { type DestinationStream, destination, type Logger, pino } from 'pino';
 import { type BrokerEvent, clip } from '../core/broker/protocol.ts';
 import type { BrokerRule, Source } from '../core/policy/types.ts';
 import { errnoText } from './errno-text.ts';
+import type { GrantEnd, RuntimeGrant } from './runtime-grants.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 /** Who asked: a thread of the VMM by a system call, or the launcher (tid 0). */
@@ -110,6 +111,24 @@ export class Reporter {
     });
     const found = { file: rule.source.file, line: rule.source.line, why: clip(rule.why) };
     this.#send({ time: now(), type: 'grant', stage, ...asker, request, target, outcome, rule: found });
+  }
+
+  /** A grant of the launcher came or went. */
+  grantChanged(stage: string, { terms, parsed }: RuntimeGrant, outcome: 'added' | GrantEnd): void {
+    const { request, target } = terms;
+    const { rule } = parsed;
+    this.#log.info({ verdict: 'grant', ...launcherAsks, stage, request, target, outcome, rule: ruleText(rule) });
+    const found = { file: rule.source.file, line: rule.source.line, why: clip(rule.why) };
+    this.#send({
+      time: now(),
+      type: 'grant',
+      stage,
+      ...launcherAsks,
+      request,
+      target: clip(target),
+      outcome,
+      rule: found,
+    });
   }
 
   stage(stage: string, epoch: number): void {

@@ -16,6 +16,7 @@ import { errno } from './linux.ts';
 import { attachListenerRequest } from './requests/attach-listener.ts';
 import { bindRequest } from './requests/bind.ts';
 import { connectRequest } from './requests/connect.ts';
+import { grantRequest, revokeRequest } from './requests/grant.ts';
 import { openRequest } from './requests/open.ts';
 import { failed, type Reply } from './requests/reply.ts';
 import { stageRequest } from './requests/stage.ts';
@@ -82,6 +83,20 @@ export const requestTable: { readonly [T in RequestType]: Row<T> } = {
     judged: false,
     once: false,
     handler: ({ broker }, request, reply) => stageRequest(broker, request, reply),
+  },
+  grant: {
+    stages: 'all',
+    fds: 0,
+    judged: true,
+    once: false,
+    handler: ({ broker }, request, reply) => grantRequest(broker, request, reply),
+  },
+  revoke: {
+    stages: 'all',
+    fds: 0,
+    judged: false,
+    once: false,
+    handler: ({ broker }, request, reply) => revokeRequest(broker, request, reply),
   },
   attachListener: {
     stages: 'all',

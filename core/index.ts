@@ -6,6 +6,7 @@ export type { ExitStatus } from './launch/exit-status.ts';
 export { launch, launchVmm } from './launch/launch.ts';
 export type { LaunchOptions } from './launch/options.ts';
 export type { EnforcementReport, Mechanism } from './launch/report.ts';
+export { RuntimeGrant, type RuntimeGrantOptions } from './launch/runtime-grant.ts';
 export { Sandbox, type SandboxStatus } from './launch/sandbox.ts';
 export { OwnedFd } from './owned-fd.ts';
 export type { Grant } from './policy/index.ts';

@@ -18,8 +18,8 @@ export function bindCall(call: Call): void {
   const isDualStack = (): boolean => native.getSocketOption({ fd: socket.fd, ...socketOption.v6Only }) === 0;
   const dualStack = wildcard && address.ip.length === 16 && isDualStack();
   const wish: Wish = { request: 'bind', address, dualStack };
-  const rule = judgeCall(call, wish, socket);
-  if (rule === undefined) return;
+  const permit = judgeCall(call, wish, socket);
+  if (permit === undefined) return;
   const result =
     address.kind === 'unix'
       ? bindUnixPath(socket.fd, address.path, call.broker.bound)
@@ -43,5 +43,5 @@ export function bindCall(call: Call): void {
     return;
   }
   socket.close();
-  finishCall(call, wish, rule, result);
+  finishCall(call, wish, permit.rule, result);
 }

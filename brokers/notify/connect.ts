@@ -2,7 +2,7 @@
 
 import { dial } from '../dial.ts';
 import { disconnect } from '../disconnect.ts';
-import { judge, type Wish, wishArguments } from '../judge.ts';
+import { type Wish, wishArguments } from '../judge.ts';
 import { errno } from '../linux.ts';
 import { isNonBlocking } from '../non-blocking.ts';
 import { type Call, finishCall, judgeCall, refuseCall } from './judged-call.ts';
@@ -18,11 +18,11 @@ export function connectCall(call: Call): void {
   if (read === undefined) return;
   const { socket, family, address } = read;
   const wish: Wish = { request: 'connect', address };
-  const rule = judgeCall(call, wish, socket);
-  if (rule === undefined) return;
+  const permit = judgeCall(call, wish, socket);
+  if (permit === undefined) return;
   if (broker.pending.full) {
     socket.close();
-    finishCall(call, wish, rule, errno.EAGAIN);
+    finishCall(call, wish, permit.rule, errno.EAGAIN);
     return;
   }
   let settled = false;
@@ -34,9 +34,25 @@ export function connectCall(call: Call): void {
     return true;
   };
   const done = (result: number): void => {
+    if (!permit.holds()) takeBack();
+    else if (end()) {
+      socket.close();
+      finishCall(call, wish, permit.rule, result);
+    }
+  };
+  let cancel: () => void = () => undefined;
+  const takeBack = (): void => {
     if (!end()) return;
+    cancel();
+    disconnect(socket);
     socket.close();
-    finishCall(call, wish, rule, result);
+    const judgement = broker.authority.judge(wish);
+    refuseCall(call, {
+      errno: judgement.granted ? errno.EACCES : judgement.errno,
+      rule: judgement.granted ? undefined : judgement.rule,
+      fix: judgement.granted ? null : judgement.fix,
+      args: { ...wishArguments(wish), note: 'taken back: what permitted it has ended' },
+    });
   };
   const dialing = dial({
     fd: socket,
@@ -46,29 +62,21 @@ export function connectCall(call: Call): void {
     // The kernel gives up by itself (net.ipv4.tcp_syn_retries).
     timeoutMs: Number.POSITIVE_INFINITY,
     backlogWaitMs,
+    permitted: permit.holds,
     done,
   });
   if (settled) return;
+  ({ cancel } = dialing);
   caller.defer();
   const abandon = (): void => {
     if (!end()) return;
-    dialing.cancel();
+    cancel();
     socket.close();
   };
   forget = broker.pending.add({
     wanted: () => caller.waiting,
     recheck: () => {
-      const judgement = judge(broker.stages.current.rules, wish);
-      if (judgement.granted || !end()) return;
-      dialing.cancel();
-      disconnect(socket);
-      socket.close();
-      refuseCall(call, {
-        errno: judgement.errno,
-        rule: judgement.rule,
-        fix: judgement.fix,
-        args: { ...wishArguments(wish), note: 'taken back: the new stage does not grant it' },
-      });
+      if (!permit.holds()) takeBack();
     },
     abandon,
   });

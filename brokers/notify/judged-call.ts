@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { OwnedFd } from '../../core/owned-fd.ts';
 import type { BrokerRule } from '../../core/policy/types.ts';
+import type { Permit } from '../authority.ts';
 import type { Broker } from '../broker.ts';
-import { judge, targetText, type Wish, wishArguments } from '../judge.ts';
+import { targetText, type Wish, wishArguments } from '../judge.ts';
 import type { Refusal } from '../reporter.ts';
 import type { Caller } from './caller.ts';
 
@@ -37,12 +38,12 @@ export function refuseCall(
 }
 
 /**
- * Judges the VMM's wish by the current stage; answers and reports a refusal itself. The granting rule, or undefined. Our copy of the VMM's socket is closed
+ * Judges the VMM's wish by the current stage; answers and reports a refusal itself. The permit, or undefined. Our copy of the VMM's socket is closed
  * before a refusal is answered: when the VMM closes its own then, the socket is gone.
  */
-export function judgeCall(call: Call, wish: Wish, socket?: OwnedFd): BrokerRule | undefined {
-  const judgement = judge(call.broker.stages.current.rules, wish);
-  if (judgement.granted) return judgement.rule;
+export function judgeCall(call: Call, wish: Wish, socket?: OwnedFd): Permit | undefined {
+  const judgement = call.broker.authority.permit(wish);
+  if (judgement.granted) return judgement;
   socket?.close();
   const { errno, rule, fix } = judgement;
   refuseCall(call, { errno, rule, fix, args: wishArguments(wish) });

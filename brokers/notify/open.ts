@@ -87,24 +87,25 @@ function serve(call: Call, { directoryFd, pathAddress, flags, mode }: OpenArgume
     return;
   }
   const wish: Wish = { request: 'open', path, access: accessOf(passed) };
-  const rule = judgeCall({ ...call, args: () => ({ flags: flagText }) }, wish);
-  if (rule === undefined) return;
+  const permit = judgeCall({ ...call, args: () => ({ flags: flagText }) }, wish);
+  if (permit === undefined) return;
   const asker = call.caller.describe();
   let file: OwnedFd | undefined;
   let result = attempt(() => {
     file = openGranted(path, passed, mode & 0o777);
   });
-  if (file !== undefined) {
+  if (file !== undefined && !permit.holds()) result = errno.EACCES;
+  else if (file !== undefined) {
     try {
       call.caller.answerFd(file, (flags & closeOnExecFlag) !== 0);
     } catch (error) {
       // The VMM's own limit, most likely; the call still waits.
       result = errnoOf(error);
     }
-    file.close();
   }
+  file?.close();
   if (!call.caller.settled) call.caller.answerErrno(result === 0 ? errno.EACCES : result);
-  reportGrantedCall(call, wish, rule, { asker, errno: result });
+  reportGrantedCall(call, wish, permit.rule, { asker, errno: result });
 }
 
 /** Creating and truncating are writing, whatever the access mode says. */

@@ -17,8 +17,8 @@ import { errno, socketOption, socketType } from '../linux.ts';
 import { attempt } from '../native-errno.ts';
 import { setNonBlocking } from '../non-blocking.ts';
 import { bindUnixPath } from '../unix-pin.ts';
-import { judgeRequest, parseOrFail, reportGranted } from './judged.ts';
-import { failed, ok, type Reply } from './reply.ts';
+import { judgeRequest, parseOrFail, reportGranted, sendGranted } from './judged.ts';
+import { failed, type Reply } from './reply.ts';
 
 /** A bound stream socket, blocking; listening when a backlog was asked for. */
 export function bindRequest(broker: Broker, request: Extract<Request, { type: 'bind' }>, reply: Reply): void {
@@ -26,8 +26,8 @@ export function bindRequest(broker: Broker, request: Extract<Request, { type: 'b
   const address = parseOrFail(() => parseAddress(request.address), reply);
   if (address === undefined) return;
   const wish: Wish = { request: 'bind', address };
-  const rule = judgeRequest(broker, wish, startedMs, reply);
-  if (rule === undefined) return;
+  const permit = judgeRequest(broker, wish, startedMs, reply);
+  if (permit === undefined) return;
   let socketFd = -1;
   const noSocket = attempt(() => {
     socketFd = native.createSocket({ domain: familyOf(address), type: socketType.stream, protocol: 0 });
@@ -39,13 +39,13 @@ export function bindRequest(broker: Broker, request: Extract<Request, { type: 'b
   using socket = new OwnedFd(socketFd);
   const result =
     address.kind === 'netlink' ? errno.EOPNOTSUPP : prepare(socket, address, request.backlog, broker.bound);
-  reportGranted(broker, wish, rule, { errno: result, startedMs });
+  reportGranted(broker, wish, permit.rule, { errno: result, startedMs });
   if (result !== 0) {
     failed(reply, 'bind failed', result);
     return;
   }
   const name = address.kind === 'unix' ? address : sockaddrToAddress(native.getSocketName({ fd: socket.fd }));
-  ok(reply, { address: formatAddress(name) }, new OwnedFd(socket.release()));
+  sendGranted(broker, permit, reply, { address: formatAddress(name) }, new OwnedFd(socket.release()));
 }
 
 function prepare(socket: OwnedFd, address: Address, backlog: number, bound: BoundFiles): number {

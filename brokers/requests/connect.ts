@@ -6,12 +6,12 @@ import { native } from '../../native/index.ts';
 import type { Broker } from '../broker.ts';
 import { dial } from '../dial.ts';
 import { familyOf } from '../families.ts';
-import { judge, type Wish } from '../judge.ts';
+import type { Wish } from '../judge.ts';
 import { errno, socketType } from '../linux.ts';
 import { attempt } from '../native-errno.ts';
 import { setNonBlocking } from '../non-blocking.ts';
-import { judgeRequest, parseOrFail, reportGranted } from './judged.ts';
-import { failed, ok, type Reply } from './reply.ts';
+import { judgeRequest, parseOrFail, replyWithdrawn, reportGranted, sendGranted } from './judged.ts';
+import { failed, type Reply } from './reply.ts';
 
 /** A connected stream socket, blocking, in the reply. */
 export function connectRequest(broker: Broker, request: Extract<Request, { type: 'connect' }>, reply: Reply): void {
@@ -19,8 +19,8 @@ export function connectRequest(broker: Broker, request: Extract<Request, { type:
   const address = parseOrFail(() => parseAddress(request.address), reply);
   if (address === undefined) return;
   const wish: Wish = { request: 'connect', address };
-  const rule = judgeRequest(broker, wish, startedMs, reply);
-  if (rule === undefined) return;
+  const permit = judgeRequest(broker, wish, startedMs, reply);
+  if (permit === undefined) return;
   const family = familyOf(address);
   let socketFd = -1;
   const noSocket = attempt(() => {
@@ -42,15 +42,17 @@ export function connectRequest(broker: Broker, request: Extract<Request, { type:
   };
   const done = (result: number): void => {
     if (!end()) return;
-    reportGranted(broker, wish, rule, { errno: result, startedMs });
+    reportGranted(broker, wish, permit.rule, { errno: result, startedMs });
     if (result !== 0) {
       socket.close();
-      if (result === errno.ETIMEDOUT) reply({ class: 'timeout', what: 'the connection did not come about in time' });
+      if (!permit.holds()) replyWithdrawn(broker, reply);
+      else if (result === errno.ETIMEDOUT)
+        reply({ class: 'timeout', what: 'the connection did not come about in time' });
       else failed(reply, 'connect failed', result);
       return;
     }
     setNonBlocking(socket.fd, false);
-    ok(reply, {}, socket);
+    sendGranted(broker, permit, reply, {}, socket);
   };
   const dialing = dial({
     fd: socket,
@@ -59,6 +61,7 @@ export function connectRequest(broker: Broker, request: Extract<Request, { type:
     blocking: true,
     timeoutMs: request.timeoutMs,
     backlogWaitMs: request.timeoutMs,
+    permitted: permit.holds,
     done,
   });
   if (settled) return;
@@ -70,12 +73,9 @@ export function connectRequest(broker: Broker, request: Extract<Request, { type:
   forget = broker.pending.add({
     wanted: () => true,
     recheck: () => {
-      if (settled || judge(broker.stages.current.rules, wish).granted) return;
+      if (settled || permit.holds()) return;
       abandon();
-      reply({
-        class: 'stage',
-        what: `not granted in stage ${broker.stages.current.stage.name}, which began meanwhile`,
-      });
+      replyWithdrawn(broker, reply);
     },
     abandon,
   });

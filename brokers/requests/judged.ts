@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import type { OkValue } from '../../core/broker/protocol.ts';
 import { clip } from '../../core/broker/protocol.ts';
 import { RatchetError } from '../../core/errors.ts';
+import type { OwnedFd } from '../../core/owned-fd.ts';
 import type { BrokerRule } from '../../core/policy/types.ts';
+import type { Permit } from '../authority.ts';
 import type { Broker } from '../broker.ts';
-import { judge, targetText, type Wish, wishArguments } from '../judge.ts';
+import { targetText, type Wish, wishArguments } from '../judge.ts';
 import { errno } from '../linux.ts';
 import { launcherAsks } from '../reporter.ts';
-import { failed, type Reply } from './reply.ts';
+import { failed, ok, type Reply } from './reply.ts';
 
-/** Judges the launcher's wish; answers and reports a refusal itself. The granting rule, or undefined. */
-export function judgeRequest(broker: Broker, wish: Wish, startedMs: number, reply: Reply): BrokerRule | undefined {
-  const { stage, rules } = broker.stages.current;
-  const judgement = judge(rules, wish);
-  if (judgement.granted) return judgement.rule;
+/** Judges the launcher's wish; answers and reports a refusal itself. The permit, or undefined. */
+export function judgeRequest(broker: Broker, wish: Wish, startedMs: number, reply: Reply): Permit | undefined {
+  const { stage } = broker.stages.current;
+  const judgement = broker.authority.permit(wish);
+  if (judgement.granted) return judgement;
   const { rule, fix } = judgement;
   broker.reporter.refusal({
     asker: launcherAsks,
@@ -48,6 +52,23 @@ export function reportGranted(
     target: targetText(wish),
     rule,
     ...outcome,
+  });
+}
+
+/** Sends what was made, unless what permitted it has ended in between: then it is closed, and nobody gets it. */
+export function sendGranted(broker: Broker, permit: Permit, reply: Reply, value: OkValue, fd: OwnedFd): void {
+  if (permit.holds()) {
+    ok(reply, value, fd);
+    return;
+  }
+  fd.close();
+  replyWithdrawn(broker, reply);
+}
+
+export function replyWithdrawn(broker: Broker, reply: Reply): void {
+  reply({
+    class: 'stage',
+    what: `what permitted it has ended meanwhile, in stage ${broker.stages.current.stage.name}`,
   });
 }
 

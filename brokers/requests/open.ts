@@ -8,8 +8,8 @@ import type { Wish } from '../judge.ts';
 import { errno } from '../linux.ts';
 import { attempt } from '../native-errno.ts';
 import { openGranted } from '../open-granted.ts';
-import { judgeRequest, parseOrFail, reportGranted } from './judged.ts';
-import { failed, ok, type Reply } from './reply.ts';
+import { judgeRequest, parseOrFail, reportGranted, sendGranted } from './judged.ts';
+import { failed, type Reply } from './reply.ts';
 
 const accessFlags = { ro: constants.O_RDONLY, rw: constants.O_RDWR, wo: constants.O_WRONLY } as const;
 
@@ -27,14 +27,14 @@ export function openRequest(broker: Broker, request: Extract<Request, { type: 'o
     return;
   }
   const wish: Wish = { request: 'open', path, access: request.access };
-  const rule = judgeRequest(broker, wish, startedMs, reply);
-  if (rule === undefined) return;
+  const permit = judgeRequest(broker, wish, startedMs, reply);
+  if (permit === undefined) return;
   let file: OwnedFd | undefined;
   const result = attempt(() => {
     file = openGranted(path, accessFlags[request.access] | (create ? constants.O_CREAT : 0), createMode);
   });
-  reportGranted(broker, wish, rule, { errno: result, startedMs });
+  reportGranted(broker, wish, permit.rule, { errno: result, startedMs });
   if (file === undefined)
     failed(reply, 'open failed', result, result === errno.ELOOP ? 'name the path without symbolic links' : undefined);
-  else ok(reply, {}, file);
+  else sendGranted(broker, permit, reply, {}, file);
 }

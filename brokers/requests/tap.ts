@@ -6,8 +6,8 @@ import type { Broker } from '../broker.ts';
 import type { Wish } from '../judge.ts';
 import { errno } from '../linux.ts';
 import { attempt } from '../native-errno.ts';
-import { judgeRequest, reportGranted } from './judged.ts';
-import { failed, ok, type Reply } from './reply.ts';
+import { judgeRequest, reportGranted, sendGranted } from './judged.ts';
+import { failed, type Reply } from './reply.ts';
 
 /** linux/if_tun.h: IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, which is what QEMU asks for itself. */
 const tapFlags = 0x0002 | 0x1000 | 0x4000;
@@ -28,17 +28,17 @@ export function tapRequest(broker: Broker, request: Extract<Request, { type: 'ta
     return;
   }
   const wish: Wish = { request: 'tap', name: request.name };
-  const rule = judgeRequest(broker, wish, startedMs, reply);
-  if (rule === undefined) return;
+  const permit = judgeRequest(broker, wish, startedMs, reply);
+  if (permit === undefined) return;
   let made: { readonly fd: OwnedFd; readonly name: string } | undefined;
   const result = attempt(() => {
     const { fd, name } = native.createTap({ name: request.name, flags: tapFlags });
     made = { fd: new OwnedFd(fd), name };
     native.setInterfaceUp({ name, up: true });
   });
-  reportGranted(broker, wish, rule, { errno: result, startedMs });
+  reportGranted(broker, wish, permit.rule, { errno: result, startedMs });
   if (made !== undefined && result === 0) {
-    ok(reply, { name: made.name }, made.fd);
+    sendGranted(broker, permit, reply, { name: made.name }, made.fd);
     return;
   }
   made?.fd.close();

@@ -37,6 +37,7 @@ interface Pending {
 
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 type RequestBody = DistributiveOmit<Request, 'id'>;
+export type GrantRequest = Omit<Extract<Request, { type: 'grant' }>, 'id' | 'type'>;
 
 /** Owns the channel fd. */
 export class BrokerClient {
@@ -99,6 +100,24 @@ export class BrokerClient {
   async tap(name: string): Promise<{ readonly fd: OwnedFd; readonly name: string }> {
     const { value, fd } = await this.#request({ type: 'tap', name }, `tap ${name}`);
     return { fd: takeFd(fd), name: value.name ?? name };
+  }
+
+  /** Grants more, within what the profile lets the launcher grant. The number is for `revoke`. @throws RatchetError REQUEST_REFUSED. */
+  async grant(terms: GrantRequest): Promise<number> {
+    const { value } = await this.#request({ type: 'grant', ...terms }, `grant ${terms.request} ${terms.target}`);
+    if (value.grant === undefined) throw unexpected('a grant without its number');
+    return value.grant;
+  }
+
+  /** False when it had ended before. */
+  async revoke(grant: number): Promise<boolean> {
+    try {
+      await this.#request({ type: 'revoke', grant }, `revoke grant ${grant}`);
+      return true;
+    } catch (error) {
+      if (error instanceof RatchetError && error.code === 'REQUEST_FAILED' && error.errno === 'ENOENT') return false;
+      throw error;
+    }
   }
 
   /** Moves the broker to a later stage; from the answer on it judges by that stage alone. */
@@ -267,7 +286,7 @@ function errorOf(result: Exclude<Result, { class: 'ok' }>, subject: string): Rat
         result.rule === null
           ? 'no rule grants it'
           : `rule ${result.rule.file}:${result.rule.line} (${result.rule.why})`;
-      return new RatchetError('REQUEST_REFUSED', `${subject}: refused by the profile, ${rule}`, {
+      return new RatchetError('REQUEST_REFUSED', `${subject}: refused by the profile, ${rule}; ${result.what}`, {
         errno: errnoName(result.errno),
         ...(result.fix === null ? next : { next: `to permit it, add to the stage's broker rules: ${result.fix}` }),
       });

@@ -108,6 +108,7 @@ const profileSchema = z.strictObject({
             request: z.enum(['connect', 'bind', 'open', 'tap']),
             target: z.string(),
             refuseErrno: z.union([errno, z.undefined()]),
+            mayGrant: z.boolean().exactOptional(),
             why: z.string(),
             source,
           }),

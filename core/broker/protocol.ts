@@ -2,6 +2,7 @@
 // The messages between a launcher and its broker, as brokers/PROTOCOL.md describes them: one msgpack map a packet, closed schemas in both directions.
 import { z } from 'zod';
 import { RatchetError } from '../errors.ts';
+import { brokerRequestKinds } from '../policy/actions.ts';
 import { decodeFrame, encodeFrame } from './frame.ts';
 
 export { brokerNodeFlags } from './node-flags.ts';
@@ -16,6 +17,7 @@ export const protocolLimits = {
   maxReplyBytes: 32_768,
   maxOutstanding: 64,
   maxTimeoutMs: 60_000,
+  maxGrantMs: 24 * 60 * 60 * 1000,
 } as const;
 
 const maxTextBytes = 1024;
@@ -25,6 +27,8 @@ const id = z.union([
   z.bigint().min(1n).max(0xffff_ffff_ffff_ffffn),
   z.number().int().min(1).max(Number.MAX_SAFE_INTEGER).transform(BigInt),
 ]);
+const epoch = z.number().int().min(0).max(255);
+const requestKind = z.enum(brokerRequestKinds);
 const timeoutMs = z.number().int().min(1).max(protocolLimits.maxTimeoutMs);
 
 const request = z.discriminatedUnion('type', [
@@ -39,7 +43,19 @@ const request = z.discriminatedUnion('type', [
     create: z.boolean().optional(),
   }),
   z.strictObject({ type: z.literal('tap'), id, name: z.string().max(15) }),
-  z.strictObject({ type: z.literal('stage'), id, epoch: z.number().int().min(0).max(255) }),
+  z.strictObject({ type: z.literal('stage'), id, epoch }),
+  /** Within what the profile lets the launcher grant; holds until it is revoked, used up, too old, or its last stage is left. */
+  z.strictObject({
+    type: z.literal('grant'),
+    id,
+    request: requestKind,
+    target: text,
+    uses: z.number().int().min(1).max(1_000_000).optional(),
+    forMs: z.number().int().min(1).max(protocolLimits.maxGrantMs).optional(),
+    throughEpoch: epoch,
+    until: z.string().max(200).optional(),
+  }),
+  z.strictObject({ type: z.literal('revoke'), id, grant: z.number().int().min(1) }),
   /** The only message that carries an fd to the broker, and only once. */
   z.strictObject({ type: z.literal('attachListener'), id }),
   z.strictObject({ type: z.literal('status'), id }),
@@ -62,6 +78,8 @@ const result = z.discriminatedUnion('class', [
       /** tap: the kernel's name; bind: the address as bound (with the kernel's port for port 0). */
       name: z.string().optional(),
       address: z.string().optional(),
+      /** grant: its number, for `revoke`. */
+      grant: z.number().int().optional(),
       status: z
         .strictObject({
           pid: z.number().int(),
@@ -76,8 +94,16 @@ const result = z.discriminatedUnion('class', [
               why: z.string(),
               file: z.string(),
               line: z.number().int(),
+              /** Of those that the launcher gave while the VM runs: the number, and what is left of it. */
+              grant: z.number().int().optional(),
+              usesLeft: z.number().int().optional(),
+              leftMs: z.number().int().optional(),
+              throughStage: z.string().optional(),
+              until: z.string().optional(),
             }),
           ),
+          /** What may be granted while the VM runs. */
+          mayGrant: z.array(z.strictObject({ request: z.string(), target: z.string() })),
           /** How many grants did not fit into the reply. */
           grantsLeftOut: z.number().int(),
           listener: z.enum(['none', 'attached', 'ended']),
@@ -162,6 +188,7 @@ const hello = z.strictObject({
     maxReplyBytes: z.number().int(),
     maxOutstanding: z.number().int(),
     maxTimeoutMs: z.number().int(),
+    maxGrantMs: z.number().int(),
   }),
   requests: z.array(z.string()),
 });

@@ -67,6 +67,16 @@ function ctlProgram(path: string): Command {
   add(ctl, 'cont', 'let a paused VM run').action(act('cont', showDone('running')));
   add(ctl, 'quit', 'end the VM').action(act('quit', showDone('ended')));
 
+  const grant = ctl.command('grant').description('grants while the VM runs').exitOverride();
+  add(grant, 'add <grant>', 'grant connect=ADDR, bind=ADDR, open=PATH[:ro] or tap=NAME, within what may be granted')
+    .option('--uses <count>', 'attempts that it permits, whatever becomes of them (1: once)')
+    .option('--for <seconds>', 'how long it holds')
+    .option('--until <event>', '`migration`: until the present migration, or the next, has ended')
+    .option('--through <stage>', 'the last stage it holds in (default: the present one)')
+    .action(act('grant-add', (result) => `granted, as number ${(result as { grant: number }).grant}`));
+  add(grant, 'revoke <number>', 'take a grant back').action(act('grant-revoke', showDone('revoked')));
+  add(grant, 'list', 'what is granted, and what may be').action(act('grant-list', showGrants));
+
   const nic = ctl.command('nic').description('network cards').exitOverride();
   add(nic, 'add', 'hot-plug a NIC, on a tap device of the broker or on a stream socket')
     .requiredOption('--id <id>', 'name of the device in the VMM')
@@ -121,6 +131,30 @@ function showStatus(result: unknown): string {
       ...status.threads.map((thread) => [thread.tid, printable(thread.name), thread.role, thread.filters]),
     ]),
   ].join('\n');
+}
+
+function showGrants(result: unknown): string {
+  const { grants, mayGrant } = result as Pick<SandboxStatus, 'grants' | 'mayGrant'>;
+  const terms = (grant: SandboxStatus['grants'][number]): string =>
+    [
+      grant.usesLeft === undefined ? undefined : `${grant.usesLeft} uses left`,
+      grant.leftMs === undefined ? undefined : `${Math.ceil(grant.leftMs / 1000)} s left`,
+      grant.until === undefined ? undefined : `until ${printable(grant.until)}`,
+      grant.throughStage === undefined ? undefined : `through ${grant.throughStage}`,
+    ]
+      .filter((term) => term !== undefined)
+      .join(', ');
+  return table([
+    ['NUMBER', 'REQUEST', 'TARGET', 'TERMS', 'FROM'],
+    ...grants.map((grant) => [
+      grant.grant ?? '',
+      grant.request,
+      printable(grant.target),
+      terms(grant),
+      grant.grant === undefined ? `${grant.file}:${grant.line}` : 'ctl or launcher',
+    ]),
+    ...mayGrant.map(({ request, target }) => ['', request, printable(target), 'may be granted', '']),
+  ]);
 }
 
 function showReport(result: unknown): string {

@@ -9,16 +9,16 @@ import { shellStatus } from '../launch/exit-status.ts';
 import { launchVmm } from '../launch/launch.ts';
 import { printRefusals } from '../launch/print-refusals.ts';
 import type { Sandbox } from '../launch/sandbox.ts';
-import type { Grant } from '../policy/index.ts';
+import { type Grant, parseGrant } from '../policy/index.ts';
 import type { Vmm } from '../vmm/vmm.ts';
 import { collect } from './collect.ts';
-import { parseGrant } from './grant.ts';
 import { complain } from './output.ts';
 
 interface RunOptions {
   readonly profile?: string;
   readonly feature: readonly string[];
   readonly allow: readonly string[];
+  readonly mayGrant: readonly string[];
   readonly control?: string;
   readonly report?: string;
   readonly until?: string;
@@ -38,6 +38,12 @@ export function addRun(program: Command): void {
     .option(
       '--allow <grant>',
       'let the broker do more: connect=ADDR, bind=ADDR, open=PATH[:ro], tap=NAME (repeatable)',
+      collect,
+      [],
+    )
+    .option(
+      '--may-grant <grant>',
+      'let it be granted while the VM runs: by `ctl PATH grant`, and by hotplug and migration for their time (repeatable)',
       collect,
       [],
     )
@@ -65,7 +71,8 @@ Example:
 }
 
 async function run(command: readonly [string, ...string[]], options: RunOptions): Promise<number> {
-  const allow: Grant[] = options.allow.map(parseGrant);
+  const allow: Grant[] = options.allow.map((text) => parseGrant(text, '--allow'));
+  const mayGrant: Grant[] = options.mayGrant.map((text) => parseGrant(text, '--may-grant'));
   if (options.report !== undefined) checkWritable(options.report);
   const control = options.control === undefined ? undefined : resolve(options.control);
   const ending = new AbortController();
@@ -83,6 +90,7 @@ async function run(command: readonly [string, ...string[]], options: RunOptions)
       command,
       features: options.feature,
       allow,
+      mayGrant,
       stdio: ['inherit', 'inherit', 'inherit'],
       keepCapabilities: options.keepCapabilities ?? false,
       signal: ending.signal,

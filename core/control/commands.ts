@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { RatchetError } from '../errors.ts';
 import type { Sandbox } from '../launch/sandbox.ts';
+import { parseGrant } from '../policy/index.ts';
 import { Qemu } from '../qemu/qemu.ts';
 import type { Vmm } from '../vmm/vmm.ts';
 
@@ -14,6 +15,37 @@ export const controlCommands: ReadonlyMap<string, ControlCommand> = new Map([
   row('attest', z.strictObject({}), (sandbox) => sandbox.attest()),
   row('cont', z.strictObject({}), (sandbox) => qemuOf(sandbox).cont()),
   row('quit', z.strictObject({}), (sandbox) => sandbox.vmm.quit()),
+  row(
+    'grant-add',
+    z.strictObject({
+      grant: z.string(),
+      uses: z.coerce.number().int().min(1).optional(),
+      /** Seconds. */
+      for: z.coerce.number().positive().optional(),
+      until: z.literal('migration').optional(),
+      through: z.string().optional(),
+    }),
+    async (sandbox, { grant, uses, for: seconds, until, through }) => {
+      const { id } = await sandbox.grant({
+        ...parseGrant(grant, 'grant add'),
+        ...(uses === undefined ? {} : { uses }),
+        ...(seconds === undefined ? {} : { forMs: Math.ceil(seconds * 1000) }),
+        ...(until === undefined ? {} : { until }),
+        ...(through === undefined ? {} : { through }),
+      });
+      return { grant: id };
+    },
+  ),
+  row('grant-revoke', z.strictObject({ number: z.coerce.number().int().min(1) }), async (sandbox, { number }) => {
+    if (await sandbox.revoke(number)) return {};
+    throw new RatchetError('ARGUMENT_INVALID', `there is no grant ${number}`, {
+      next: 'it was revoked or has ended by itself; `grant list` shows those in force',
+    });
+  }),
+  row('grant-list', z.strictObject({}), async (sandbox) => {
+    const { grants, mayGrant } = await sandbox.status();
+    return { grants, mayGrant };
+  }),
   row(
     'nic-add',
     z

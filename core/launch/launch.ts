@@ -46,7 +46,7 @@ export async function launchVmm(options: LaunchOptions, only?: string): Promise<
     arch: hostArch(),
     features: options.features ?? [],
   });
-  const profile = withGrants(loaded, options.allow ?? []);
+  const profile = withGrants(loaded, options.allow ?? [], options.mayGrant ?? []);
   const compiled = compileProfile(profile, countsOption(profile));
   const first = compiled.stages[0];
   if (first === undefined) throw new RatchetError('PROFILE_INVALID', `profile ${profile.name} has no stage`);

@@ -12,6 +12,8 @@ export interface LaunchOptions {
   readonly features?: readonly string[];
   /** What the broker may do for this VM, on top of the profile: `{request: 'connect', target: 'tcp:127.0.0.1:4444'}`. */
   readonly allow?: readonly Grant[];
+  /** What may be granted while the VM runs, in addition to the profile's own `may-grant` rows: by `Sandbox.grant()`, and by hotplug and migration for their time. */
+  readonly mayGrant?: readonly Grant[];
   /** The stage to enter before `launch()` returns; `start` returns with the machine built and paused. Default: the profile's second stage. */
   readonly until?: string;
   /** fds of this process that the VMM inherits: number there -> number here. 0 to 2 are `stdio`'s. */

@@ -2,11 +2,16 @@
 import { constants } from 'node:os';
 import { basename } from 'node:path';
 import type { Readable } from 'node:stream';
+import type { GrantRequest } from '../broker/client.ts';
 import type { BrokerStatus } from '../broker/protocol.ts';
 import type { CompiledProfile } from '../compiler/index.ts';
+import { deferred } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
 import type { OwnedFd } from '../owned-fd.ts';
+import { checkTarget } from '../policy/broker-rules.ts';
+import { ceilingOf } from '../policy/index.ts';
 import type { ResolvedProfile } from '../policy/types.ts';
+import { type Lease, noLease } from '../qemu/fd-source.ts';
 import type { Qemu } from '../qemu/qemu.ts';
 import { readTasks } from '../stages/tasks.ts';
 import { NothingChanged, tighten } from '../stages/tighten.ts';
@@ -17,6 +22,7 @@ import { EventStream } from './events.ts';
 import { describeExit, type ExitStatus, exitOf } from './exit-status.ts';
 import { killByPidfd, signalByPidfd } from './kill.ts';
 import { type EnforcementReport, makeReport } from './report.ts';
+import { RuntimeGrant, type RuntimeGrantOptions } from './runtime-grant.ts';
 import type { StagedProcess } from './stager.ts';
 
 export interface SandboxParts<V extends Vmm> {
@@ -44,7 +50,9 @@ export interface SandboxStatus {
     readonly filters: number;
   }[];
   readonly broker: { readonly pid: number; readonly alive: boolean; readonly allowed: number; readonly denied: number };
-  readonly grants: readonly unknown[];
+  readonly grants: BrokerStatus['grants'];
+  /** What may be granted while the VM runs, in this stage. */
+  readonly mayGrant: BrokerStatus['mayGrant'];
 }
 
 /** A running VMM, its broker and the stage they are in. Made by `launch()`; `await using` closes it. */
@@ -212,6 +220,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
         ...this.#brokerCounts,
       },
       grants: broker?.grants ?? [],
+      mayGrant: broker?.mayGrant ?? [],
     };
   }
 
@@ -245,6 +254,57 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
 
   tap(name: string): Promise<{ readonly fd: OwnedFd; readonly name: string }> {
     return this.#parts.broker.client.tap(name);
+  }
+
+  /**
+   * Grants the broker more, within what the profile lets the launcher grant in this stage (`may-grant`). Revoke it, or dispose of it.
+   * @throws RatchetError REQUEST_REFUSED, ADDRESS_INVALID, STAGE_UNKNOWN, BROKER_DIED.
+   */
+  async grant(options: RuntimeGrantOptions): Promise<RuntimeGrant> {
+    const { request, target, uses, forMs, until, through } = options;
+    const throughEpoch = through === undefined ? this.#epoch : this.stages.indexOf(through);
+    if (throughEpoch < 0)
+      throw new RatchetError('STAGE_UNKNOWN', `the profile has no stage ${through}`, {
+        next: `it has ${this.stages.join(', ')}`,
+      });
+    checkTarget(request, target);
+    const migrationEnded = deferred<void>();
+    // Listened for before it is granted: the migration may end at once.
+    if (until === 'migration') {
+      if (this.vmm.whenMigrationEnds === undefined)
+        throw new RatchetError('ARGUMENT_INVALID', 'this VMM does not migrate, so no grant can end with a migration');
+      await this.vmm.whenMigrationEnds(migrationEnded.resolve);
+    }
+    const grant = await this.#grant({
+      request,
+      target,
+      throughEpoch,
+      ...(uses === undefined ? {} : { uses }),
+      ...(forMs === undefined ? {} : { forMs }),
+      ...(until === undefined ? {} : { until: 'the migration has ended' }),
+    });
+    void migrationEnded.promise.then(() => grant.revoke()).catch(() => undefined);
+    return grant;
+  }
+
+  /** False when it had ended before. */
+  async revoke(grant: number): Promise<boolean> {
+    return await this.#parts.broker.client.revoke(grant);
+  }
+
+  /** For one operation of the adapter. What the profile grants for good needs no grant, and what it lets nobody grant is refused by the request itself. */
+  async lease({ request, target, uses, until }: Lease): Promise<AsyncDisposable> {
+    const stage = this.#parts.profile.stages[this.#epoch];
+    // A star in a name would be a pattern.
+    const ceiling = stage === undefined || target.includes('*') ? undefined : ceilingOf(stage, request, target);
+    if (ceiling?.mayGrant !== true) return noLease;
+    const throughEpoch = this.#epoch;
+    return await this.#grant({ request, target, throughEpoch, until, ...(uses === undefined ? {} : { uses }) });
+  }
+
+  async #grant(terms: GrantRequest): Promise<RuntimeGrant> {
+    const { client } = this.#parts.broker;
+    return new RuntimeGrant(client, await client.grant(terms), terms);
   }
 
   /** Roles are a description only: a monitor that does not answer must not stop an attestation. */

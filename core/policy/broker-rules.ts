@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { RatchetError } from '../errors.ts';
 import { brokerRequestKinds } from './actions.ts';
-import { parseAddressRule, parsePathRule } from './address/index.ts';
+import { parseAddressRule, parsePathRule, pathRuleContains, ruleContains } from './address/index.ts';
 import type { Placed } from './library.ts';
 import { parseErrno } from './parse-action.ts';
 import type { ProblemList } from './problem.ts';
@@ -17,13 +17,21 @@ export function readBroker(placed: Placed<RawBroker>, problems: ProblemList): re
   );
 }
 
+const rowKeys = ['grant', 'may-grant', 'refuse'] as const;
+
 function readRow(
   { raw, document, path }: Placed<RawBrokerRule>,
   request: BrokerRequestKind,
   problems: ProblemList,
 ): readonly BrokerRule[] {
-  if ((raw.grant === undefined) === (raw.refuse === undefined)) {
-    problems.add(document.at(path), 'missing-key', 'a broker rule needs exactly one of "grant" and "refuse"');
+  const keys = rowKeys.filter((name) => raw[name] !== undefined);
+  const [key] = keys;
+  if (key === undefined || keys.length > 1) {
+    problems.add(
+      document.at(path),
+      'missing-key',
+      'a broker rule needs exactly one of "grant", "may-grant" and "refuse"',
+    );
     return [];
   }
   if ((raw.refuse === undefined) !== (raw.errno === undefined)) {
@@ -32,7 +40,6 @@ function readRow(
   }
   const refuseErrno =
     raw.errno === undefined ? undefined : parseErrno(raw.errno, document.at([...path, 'errno']), problems);
-  const key = raw.grant === undefined ? 'refuse' : 'grant';
   return (raw[key] ?? []).flatMap((target, index) => {
     const source = document.at([...path, key, index]);
     try {
@@ -42,7 +49,8 @@ function readRow(
       problems.add(source, 'address', error.message);
       return [];
     }
-    return [{ request, target, refuseErrno, why: raw.why, source }];
+    const mayGrant = key === 'may-grant' ? { mayGrant: true } : {};
+    return [{ request, target, refuseErrno, ...mayGrant, why: raw.why, source }];
   });
 }
 
@@ -63,5 +71,19 @@ export function checkTarget(request: BrokerRequestKind, target: string): void {
           next: 'write at most 15 letters, digits, ".", "_" or "-", with "*" at the end for any rest or "%d" for a free number',
         });
       }
+  }
+}
+
+/** Whether everything that the target `narrower` names is named by `wider` too. Never true by mistake. */
+export function targetContains(request: BrokerRequestKind, wider: string, narrower: string): boolean {
+  if (wider === narrower) return true;
+  switch (request) {
+    case 'connect':
+    case 'bind':
+      return ruleContains(parseAddressRule(wider), parseAddressRule(narrower));
+    case 'open':
+      return pathRuleContains(parsePathRule(wider), parsePathRule(narrower));
+    case 'tap':
+      return wider.endsWith('*') && narrower.startsWith(wider.slice(0, -1));
   }
 }

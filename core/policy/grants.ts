@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { RatchetError } from '../errors.ts';
-import { checkTarget } from './broker-rules.ts';
-import type { BrokerRequestKind, BrokerRule, ResolvedProfile } from './types.ts';
+import { brokerRequestKinds } from './actions.ts';
+import { checkTarget, targetContains } from './broker-rules.ts';
+import type { BrokerRequestKind, BrokerRule, ResolvedProfile, ResolvedStage } from './types.ts';
 
 /** A permission that the launcher adds to the profile's own, as `--allow connect=tcp:192.0.2.1:4444` does. */
 export interface Grant {
@@ -11,13 +12,32 @@ export interface Grant {
   readonly fromStage?: string;
 }
 
-/** The profile with broker rules added to every stage that is not closed to them. Throws ADDRESS_INVALID for a bad target and STAGE_UNKNOWN for a bad stage. */
-export function withGrants(profile: ResolvedProfile, grants: readonly Grant[]): ResolvedProfile {
-  const placed = grants.map((grant, index) => {
-    checkTarget(grant.request, grant.target);
-    const first = grant.fromStage === undefined ? 0 : epochOf(profile, grant.fromStage);
-    return { rule: brokerRule(grant, index), first };
-  });
+/** Reads `connect=tcp:127.0.0.1:4444`. The target itself is checked where the grant is placed. @throws RatchetError ARGUMENT_INVALID. */
+export function parseGrant(text: string, option: string): Grant {
+  const separator = text.indexOf('=');
+  const request = brokerRequestKinds.find((kind) => kind === text.slice(0, Math.max(separator, 0)));
+  if (request === undefined)
+    throw new RatchetError('ARGUMENT_INVALID', `${option} ${text} is not a grant`, {
+      next: 'write connect=ADDR, bind=ADDR, open=PATH[:ro] or tap=NAME',
+    });
+  return { request, target: text.slice(separator + 1) };
+}
+
+/**
+ * The profile with broker rules added to every stage that is not closed to them: `allow` is granted for the VM's life, `mayGrant` only when the launcher
+ * says so while it runs. Throws ADDRESS_INVALID for a bad target and STAGE_UNKNOWN for a bad stage.
+ */
+export function withGrants(
+  profile: ResolvedProfile,
+  allow: readonly Grant[],
+  mayGrant: readonly Grant[] = [],
+): ResolvedProfile {
+  const placed = [
+    ...allow.map((grant, index) => place(profile, grant, brokerRule('--allow', grant, index))),
+    ...mayGrant.map((grant, index) =>
+      place(profile, grant, { ...brokerRule('--may-grant', grant, index), mayGrant: true }),
+    ),
+  ];
   const stages = profile.stages.map((stage) => {
     if (stage.closedToGrants) return stage;
     const added = placed.filter(({ first }) => first <= stage.epoch).map(({ rule }) => rule);
@@ -26,9 +46,27 @@ export function withGrants(profile: ResolvedProfile, grants: readonly Grant[]): 
   return { ...profile, stages };
 }
 
-function brokerRule({ request, target }: Grant, index: number): BrokerRule {
-  const source = { file: '--allow', line: index + 1, column: 1 };
-  return { request, target, refuseErrno: undefined, why: `granted at launch: --allow ${request}=${target}`, source };
+/**
+ * The rule of the stage that lets the launcher grant this target while the VM runs: one that lets it be granted, or grants it for good. Undefined when there
+ * is none, or when the stage refuses all of it by name.
+ */
+export function ceilingOf(stage: ResolvedStage, request: BrokerRequestKind, target: string): BrokerRule | undefined {
+  if (stage.closedToGrants) return undefined;
+  const covering = stage.broker.filter(
+    (rule) => rule.request === request && targetContains(request, rule.target, target),
+  );
+  if (covering.some(({ refuseErrno }) => refuseErrno !== undefined)) return undefined;
+  return covering[0];
+}
+
+function place(profile: ResolvedProfile, grant: Grant, rule: BrokerRule): { readonly rule: BrokerRule; first: number } {
+  checkTarget(grant.request, grant.target);
+  return { rule, first: grant.fromStage === undefined ? 0 : epochOf(profile, grant.fromStage) };
+}
+
+function brokerRule(option: string, { request, target }: Grant, index: number): BrokerRule {
+  const source = { file: option, line: index + 1, column: 1 };
+  return { request, target, refuseErrno: undefined, why: `given at launch: ${option} ${request}=${target}`, source };
 }
 
 function epochOf(profile: ResolvedProfile, name: string): number {

@@ -8,7 +8,7 @@ export { ExpressionError } from './expression/error.ts';
 export { formatCondition } from './expression/format.ts';
 export { type ConditionContext, parseCondition } from './expression/parse.ts';
 export { featuresThatAllow, type ProfileFeature, readFeatures } from './features.ts';
-export { type Grant, withGrants } from './grants.ts';
+export { ceilingOf, type Grant, parseGrant, withGrants } from './grants.ts';
 export { type ImportOptions, type ImportResult, importOci } from './imports/oci.ts';
 export type { Include } from './library.ts';
 export { type ParseOptions, parseProfile } from './parse-profile.ts';

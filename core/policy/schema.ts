@@ -52,10 +52,15 @@ const brokerRuleSchema = z
       .optional()
       .describe('Addresses, paths or interface names that the broker serves.'),
     refuse: z.array(z.string()).min(1).optional().describe('Refused with `errno`, whatever else is granted.'),
+    'may-grant': z
+      .array(z.string())
+      .min(1)
+      .optional()
+      .describe('Grants nothing by itself: the launcher may grant what lies within it while the VM runs.'),
     errno: z.string().optional(),
     why: whyText,
   })
-  .describe("One row of the broker's table: grant, or refuse with errno.");
+  .describe("One row of the broker's table: grant, may-grant, or refuse with errno.");
 
 const brokerSchema = z.strictObject({
   same: z.literal(true).optional().describe('Keeps the rows of the stage named by `from`.'),
@@ -95,7 +100,7 @@ const stageSchema = z.strictObject({
   grants: z
     .literal('closed')
     .optional()
-    .describe('Grants that are added at launch (--allow) do not hold in this stage.'),
+    .describe('What is granted at launch (--allow) or while the VM runs does not hold in this stage.'),
   roles: z.record(z.string(), roleSchema).optional(),
 });
 

@@ -97,6 +97,8 @@ export interface BrokerRule {
   readonly target: string;
   /** Absent: granted. Present: refused with this errno, whatever other rule matches (e.g. ENOENT for the nscd socket). */
   readonly refuseErrno: number | undefined;
+  /** Grants nothing by itself: the launcher may grant what lies within it while the VM runs. */
+  readonly mayGrant?: boolean;
   readonly why: string;
   readonly source: Source;
 }

@@ -1,5 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { OwnedFd } from '../owned-fd.ts';
+import type { BrokerRequestKind } from '../policy/types.ts';
+
+/** A permission for the time of one operation. */
+export interface Lease {
+  readonly request: BrokerRequestKind;
+  readonly target: string;
+  /** How many descriptors it is for, when that is known. */
+  readonly uses?: number;
+  /** What ends it, for people. */
+  readonly until: string;
+}
+
+/** For a source that grants nothing, because nothing needs it. */
+export const noLease: AsyncDisposable = { [Symbol.asyncDispose]: async () => undefined };
 
 /**
  * Where the adapter gets descriptors that the VMM may not make itself. A `Sandbox` is one (its broker makes them); so is anything that
@@ -13,4 +27,9 @@ export interface FdSource {
   open(path: string, access: 'ro' | 'rw' | 'wo'): Promise<OwnedFd>;
   /** A tap device that is up, without packet information and with virtio-net headers. `name` is the kernel's. */
   tap(name: string): Promise<{ readonly fd: OwnedFd; readonly name: string }>;
+  /**
+   * Grants what an operation needs until it is disposed of, where the profile lets that be granted. Where it does not, nothing is granted, and what the
+   * profile itself grants or refuses holds.
+   */
+  lease(lease: Lease): Promise<AsyncDisposable>;
 }

@@ -146,6 +146,9 @@ export class Hotplug {
 
   /** The network backend on a descriptor; returns the tap interface's name. */
   async #addBackend(netdev: string, options: NicOptions, undo: Undo): Promise<string | undefined> {
+    const [request, target] =
+      'tap' in options ? (['tap', options.tap] as const) : (['connect', options.connect] as const);
+    await using _backend = await this.#fds.lease({ request, target, uses: 1, until: 'the backend exists' });
     const tap = 'tap' in options ? await this.#fds.tap(options.tap) : undefined;
     using backend = tap?.fd ?? (await this.#fds.connect((options as { readonly connect: string }).connect));
     await this.#qmp.execute('getfd', { fdname: netdev }, { fds: [backend.fd] });
@@ -161,6 +164,8 @@ export class Hotplug {
 
   /** An fdset with one member: QEMU opens it with the very access mode that the member has. */
   async #addFileSet(options: DiskOptions, access: 'ro' | 'rw', undo: Undo): Promise<number> {
+    const target = access === 'ro' ? `${options.path}:ro` : options.path;
+    await using _image = await this.#fds.lease({ request: 'open', target, uses: 1, until: 'QEMU has the image' });
     using image = await this.#fds.open(options.path, access);
     const added = await this.#qmp.execute('add-fd', { opaque: fileSetOf(options.id) }, { fds: [image.fd] });
     const set = added['fdset-id'];

@@ -38,6 +38,7 @@ export async function acceptMigration(
 ): Promise<IncomingMigration> {
   const channels = options.channels ?? 1;
   await configureMigration(qmp, { channels });
+  await using _address = await fds.lease({ request: 'bind', target: address, until: 'QEMU listens' });
   const events = qmp.subscribe(migrationEvents);
   const what = `the migration coming in at ${address}`;
   try {

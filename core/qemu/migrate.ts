@@ -46,6 +46,12 @@ export async function migrate(
   const channels = options.channels ?? 1;
   const what = `the migration to ${to}`;
   await configureMigration(qmp, { channels, ...options });
+  await using _peer = await fds.lease({
+    request: 'connect',
+    target: to,
+    until: 'the migration has ended',
+    ...(channels === 1 ? { uses: 1 } : {}),
+  });
   using events = qmp.subscribe(migrationEvents);
   using resumes = qmp.subscribe(['RESUME']);
   try {

@@ -9,6 +9,7 @@ import { warmUpFileLocks } from './file-locks.ts';
 import { Hotplug } from './hotplug.ts';
 import { cancelMigration, type MigrateOptions, type MigrationReport, migrate } from './migrate.ts';
 import { type AcceptOptions, acceptMigration, contWhenArrived, type IncomingMigration } from './migrate-incoming.ts';
+import { isFinal, migrationEvents } from './migration-common.ts';
 import { QmpClient, type QmpClientOptions } from './qmp-client.ts';
 import type { QemuVersion } from './qmp-message.ts';
 
@@ -121,6 +122,19 @@ export class Qemu implements Vmm {
   /** For a QEMU that was started with `-incoming ADDR`: lets the guest run when it has arrived. No time limit by default. */
   async contWhenArrived(timeoutMs: number = longestTimerMs): Promise<void> {
     await contWhenArrived(this.qmp, timeoutMs);
+  }
+
+  /** Calls back once when the migration under way, or the next to begin, has completed, failed or been cancelled, or QEMU has ended. Resolves when it listens. */
+  async whenMigrationEnds(act: () => void): Promise<void> {
+    await this.qmp.execute('migrate-set-capabilities', { capabilities: [{ capability: 'events', state: true }] });
+    const events = this.qmp.subscribe(migrationEvents);
+    const ended = events.next(({ data }) => isFinal(String(data.status)), longestTimerMs);
+    void ended
+      .catch(() => undefined)
+      .then(() => {
+        events.close();
+        act();
+      });
   }
 
   /** Gives up the migration under way; its `migrate()` rejects. The guest goes on here. */

@@ -9,6 +9,8 @@ export interface Vmm {
   waitUntilBuilt(timeoutMs?: number): Promise<void>;
   /** Roles of the threads that have one, by thread id. */
   threadRoles(): Promise<ReadonlyMap<number, string>>;
+  /** Calls back once when the migration under way, or the next to begin, has ended. Absent where there is no migration. */
+  whenMigrationEnds?(act: () => void): Promise<void>;
   /** Asks it to end. Resolves when it took the order, or is gone. */
   quit(): Promise<void>;
   /** Closes our end of its channel. */

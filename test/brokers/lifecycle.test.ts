@@ -16,7 +16,7 @@ test('the hello names the profile, the stage and the limits', async () => {
     profile: 'test',
     stage: 'start',
     limits: { maxRequestBytes: 4096 },
-    requests: ['connect', 'bind', 'open', 'tap', 'stage', 'attachListener', 'status', 'shutdown'],
+    requests: ['connect', 'bind', 'open', 'tap', 'stage', 'grant', 'revoke', 'attachListener', 'status', 'shutdown'],
   });
 });
 

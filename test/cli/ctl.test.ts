@@ -25,6 +25,8 @@ beforeAll(async () => {
         '--control',
         path,
         ...grants.flatMap((grant) => ['--allow', grant]),
+        '--may-grant',
+        'connect=tcp:127.0.0.1:3-5',
         ...bareVmm,
         '-smp',
         '1,maxcpus=2',
@@ -116,6 +118,31 @@ describe('ratchet ctl', () => {
       stdout: '',
       stderr: expect.stringMatching(/refused by the profile.*to permit it/),
     });
+  });
+
+  test('grant add, list and revoke, within what may be granted', () => {
+    const target = 'tcp:127.0.0.1:4';
+    const added = json(ctl('grant', 'add', `connect=${target}`, '--uses', '1', '--for', '60', '--json'));
+    expect(added).toEqual({ grant: expect.any(Number) });
+    const { grant } = added as { readonly grant: number };
+    const shown = expect.objectContaining({ grant, request: 'connect', target, usesLeft: 1, throughStage: 'running' });
+    expect(json(ctl('grant', 'list', '--json'))).toMatchObject({
+      grants: expect.arrayContaining([shown]),
+      mayGrant: [{ request: 'connect', target: 'tcp:127.0.0.1:3-5' }],
+    });
+    expect(json(ctl('status', '--json'))).toMatchObject({ grants: expect.arrayContaining([shown]) });
+    expect(ctl('grant', 'list').stdout).toMatch(
+      /connect\s+tcp:127\.0\.0\.1:4\s+1 uses left, \d+ s left, through running/,
+    );
+    // Granted now, and nobody is there (its network is an empty one).
+    expect(ctl('nic', 'add', '--id', 'nic2', '--connect', target).stderr).toMatch(/ECONNREFUSED|ENETUNREACH/);
+    expect(ctl('grant', 'revoke', String(grant))).toMatchObject({ status: 0, stdout: 'revoked\n' });
+    expect(ctl('grant', 'revoke', String(grant))).toMatchObject({ status: 2, stdout: '' });
+    expect(ctl('grant', 'add', 'connect=tcp:127.0.0.1:10')).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('may-grant'),
+    });
+    expect(ctl('grant', 'add', 'nonsense')).toMatchObject({ status: 2 });
   });
 
   test('what the broker refuses is an error with the line that would permit it', () => {

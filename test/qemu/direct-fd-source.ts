@@ -2,7 +2,7 @@
 import { constants } from 'node:fs';
 import { OwnedFd } from '../../core/owned-fd.ts';
 import { addressToSockaddr, parseAddress } from '../../core/policy/address/index.ts';
-import type { FdSource } from '../../core/qemu/fd-source.ts';
+import { type FdSource, noLease } from '../../core/qemu/fd-source.ts';
 import { native } from '../../native/index.ts';
 
 const sockStream = 1;
@@ -38,6 +38,9 @@ export function directFdSource(tap?: FdSource['tap']): FdSource & { readonly ope
       const flags = access === 'ro' ? constants.O_RDONLY : constants.O_RDWR;
       const atCurrentFolder = -100;
       return new OwnedFd(native.openFile({ directoryFd: atCurrentFolder, path, flags, mode: 0, resolve: 0 }));
+    },
+    async lease() {
+      return noLease;
     },
     async tap(name) {
       if (tap === undefined) throw new Error('this source makes no tap devices');
