@@ -18,6 +18,7 @@ const profile = (start: object, running: object): object => {
 };
 
 const grant = (...targets: string[]): object[] => [{ grant: targets, why: 'needed' }];
+const mayGrant = (...targets: string[]): object[] => [{ 'may-grant': targets, why: 'needed' }];
 const refuse = (...targets: string[]): object[] => [{ refuse: targets, errno: 'ENOENT', why: 'expected' }];
 
 function problems(start: object, running: object): readonly string[] {
@@ -29,6 +30,9 @@ test.each([
   [{ connect: grant('unix:/run/vm/**') }, { connect: grant('unix:/run/vm/*.sock') }],
   [{ open: grant('/srv/**') }, { open: grant('/srv/disk.img:ro') }],
   [{ bind: grant('tcp:127.0.0.1:1-9') }, {}],
+  [{ tap: grant('rt*') }, { tap: grant('rt1', 'rt%d') }],
+  [{ connect: mayGrant('tcp:10.0.0.0/8:1') }, { connect: mayGrant('tcp:10.0.0.1:1') }],
+  [{ connect: grant('tcp:10.0.0.0/8:1') }, { connect: mayGrant('tcp:10.0.0.1:1') }],
   [
     { open: [...grant('/etc/**:ro'), ...refuse('/etc/shadow')] },
     { open: [...grant('/etc/hosts:ro'), ...refuse('/etc/shadow')] },
@@ -44,6 +48,9 @@ test.each([
   [{ bind: grant('tcp:127.0.0.1:80') }, { connect: grant('tcp:127.0.0.1:80') }, 'grants connect'],
   [{ open: grant('/srv/disk.img:ro') }, { open: grant('/srv/disk.img') }, 'grants open /srv/disk.img'],
   [{ open: [...grant('/etc/**:ro'), ...refuse('/etc/shadow')] }, { open: grant('/etc/**:ro') }, 'no longer does'],
+  [{}, { connect: mayGrant('tcp:10.0.0.1:1') }, 'lets connect tcp:10.0.0.1:1 be granted'],
+  [{ connect: mayGrant('tcp:10.0.0.0/8:1') }, { connect: grant('tcp:10.0.0.1:1') }, 'running grants connect'],
+  [{ open: [...grant('/etc/**'), ...refuse('/etc/shadow')] }, { open: mayGrant('/etc/**') }, 'no longer does'],
 ])('a stage that grants more is a problem: %j then %j', (start, running, words) => {
   const found = problems(start, running);
   expect(found).toHaveLength(1);
