@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { importOci } from '../policy/imports/oci.ts';
+import { importOci } from '../formats/import/oci.ts';
 import { parseProfile } from '../policy/index.ts';
 import type { Arch, ResolvedProfile } from '../policy/types.ts';
 import { loadProfile, readProfileText } from '../profile-files.ts';

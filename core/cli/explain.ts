@@ -1,24 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Command } from 'commander';
-import { type CompileOptions, compileFilter } from '../compiler/index.ts';
 import { RatchetError } from '../errors.ts';
-import {
-  type ConditionContext,
-  ExpressionError,
-  evaluate,
-  formatCondition,
-  parseCondition,
-  restrictCondition,
-  suggestion,
-  summarizeFilter,
-} from '../policy/index.ts';
-import type { Action, Arch, Condition, FilterPolicy, Rule, SyscallCall, SyscallRules } from '../policy/types.ts';
-import { countsOption } from '../profile-counts.ts';
-import { run as simulate } from '../simulator/index.ts';
-import { auditArchOf, errnoName, syscallName, syscallNames, syscallNumber } from '../tables/index.ts';
+import { summarizeFilter } from '../policy/index.ts';
+import type { Arch, FilterPolicy } from '../policy/types.ts';
 import { loadAnyProfile } from './any-profile.ts';
+import { askedCall } from './asked-call.ts';
 import { collect } from './collect.ts';
+import { explainPolicy, showAnswer } from './explain-policy.ts';
+import { explainProgram, listProgram, showProgramAnswer } from './explain-program.ts';
 import { print, printJson, table } from './output.ts';
+import { readRawProgram } from './raw-program.ts';
 import { chosenArch, chosenFilter, chosenStage } from './stage-filter.ts';
 
 interface ExplainOptions {
@@ -30,14 +21,12 @@ interface ExplainOptions {
   readonly json?: boolean;
 }
 
-type Known = (bigint | undefined)[];
-
 export function addExplain(program: Command): void {
   program
     .command('explain')
-    .description('What a profile says of a system call, by which rule, and why.')
-    .argument('<profile>', 'a shipped profile, or a file')
-    .argument('[syscall]', 'name or number')
+    .description('What a profile, or a BPF program, says of a system call, by which rule, and why.')
+    .argument('<profile>', 'a shipped profile, a file, or a raw BPF program')
+    .argument('[syscall]', 'name or number; of a program all of it is listed without one')
     .argument('[arguments...]', 'NAME=VALUE or arg0=VALUE; values are numbers or constants such as AF_INET')
     .option('--stage <stage>', 'the stage; may be left out when there is only one')
     .option('--role <role>', 'the rules for threads of this role')
@@ -45,180 +34,71 @@ export function addExplain(program: Command): void {
     .option('--feature <name>', 'with this feature of the profile (repeatable)', collect, [])
     .option('--summary', 'count what the stage leaves open')
     .option('--json', 'print one JSON object')
-    .addHelpText('after', '\nExample:\n  ratchet explain qemu --stage running socket domain=AF_INET type=SOCK_DGRAM')
-    .action((profileName: string, syscall: string | undefined, given: string[], options: ExplainOptions) => {
+    .addHelpText(
+      'after',
+      `
+Arguments that are not given may have any value: the answer then lists what decides. A raw program (consecutive
+struct sock_filter) is answered for by what it computes, with the instructions on the way.
+
+Examples:
+  ratchet explain qemu --stage running socket domain=AF_INET type=SOCK_DGRAM
+  ratchet explain qemu --stage running --summary
+  ratchet explain filter.bpf openat`,
+    )
+    .action((name: string, syscall: string | undefined, given: string[], options: ExplainOptions) => {
       const arch = chosenArch(options.arch);
-      const profile = loadAnyProfile(profileName, { arch, features: options.feature });
-      const stage = chosenStage(profile, options.stage);
-      const filter = chosenFilter(stage, options.role);
-      const common = { arch, stage: stage.name, role: options.role ?? null };
-      if (options.summary === true) {
-        if (syscall !== undefined)
-          throw new RatchetError('ARGUMENT_INVALID', `--summary is about all system calls, not ${syscall}`);
-        const summary = { ...common, ...summarizeFilter(filter) };
-        if (options.json === true) return printJson(summary);
-        return print(showSummary(summary, filter));
-      }
-      if (syscall === undefined)
-        throw new RatchetError('ARGUMENT_INVALID', 'explain needs a system call, or --summary');
-      const nr = numberOf(arch, syscall);
-      const name = syscallName(arch, nr) ?? `#${nr}`;
-      const known = readArguments(arch, name, given);
-      const tuning = countsOption(profile);
-      const answer = { syscall: name, nr, ...common, ...explain(filter, nr, known, tuning) };
-      const elsewhere = profile.stages
-        .filter((other) => other.name !== stage.name)
-        .map((other) => ({ stage: other.name, ...short(explain(other.filter, nr, known, tuning)) }))
-        .filter(
-          (other) =>
-            other.action !== answer.action || other.errno !== answer.errno || other.conditional !== answer.conditional,
-        );
-      const whole = { ...answer, differsIn: elsewhere };
-      if (options.json === true) return printJson(whole);
-      print(showAnswer(whole));
+      const bytes = readRawProgram(name);
+      if (bytes !== undefined) explainRaw(bytes, { name, arch, syscall, given, options });
+      else explainProfile({ name, arch, syscall, given, options });
     });
 }
 
-function numberOf(arch: Arch, text: string): number {
-  const nr = /^\d+$/.test(text) ? Number(text) : syscallNumber(arch, text);
-  if (nr !== undefined && nr <= 0xffff_ffff) return nr;
-  throw new RatchetError(
-    'ARGUMENT_INVALID',
-    `${arch} has no system call ${text}${suggestion(text, syscallNames(arch))}`,
-  );
-}
-
-/** `domain=AF_INET` to the register that a caller would pass. */
-function readArguments(arch: Arch, syscall: string, given: readonly string[]): Known {
-  const known: Known = [];
-  for (const text of given) {
-    const [, name, value] = /^(\w+)=(.+)$/.exec(text) ?? [];
-    if (name === undefined) throw new RatchetError('ARGUMENT_INVALID', `${text} is not NAME=VALUE`);
-    try {
-      const condition = parseCondition(`${name} == ${value}`, { arch, syscall });
-      if (condition.kind !== 'compare') throw new ExpressionError(0, 'expression', 'it is not a value');
-      if (known[condition.arg] !== undefined) throw new ExpressionError(0, 'expression', `${name} is given twice`);
-      known[condition.arg] = condition.value;
-    } catch (error) {
-      if (!(error instanceof ExpressionError)) throw error;
-      throw new RatchetError('ARGUMENT_INVALID', `${text}: ${error.message}`);
-    }
-  }
-  return known;
-}
-
-interface Explanation {
-  readonly action: Action['kind'];
-  readonly errno: string | null;
-  readonly conditional: boolean;
-  readonly rule: { readonly file: string; readonly line: number; readonly why: string } | null;
-  readonly cases?: readonly Case[];
-  /** Instructions that the compiled program executes for this very call; absent when arguments are missing. */
-  readonly instructions?: number;
-}
-
-interface Case {
-  readonly when: string;
-  readonly action: Action['kind'];
-  readonly errno: string | null;
-  readonly rule: Explanation['rule'];
-}
-
-function explain(filter: FilterPolicy, nr: number, known: Known, tuning: CompileOptions): Explanation {
-  const syscall = filter.syscalls.find((entry) => entry.nr === nr);
-  const open = (syscall?.rules ?? [])
-    .map((rule) => ({
-      rule,
-      left: restrictCondition(
-        rule.when,
-        Array.from({ length: 6 }, (_, index) => known[index]),
-      ),
-    }))
-    .filter(({ left }) => left.kind !== 'never');
-  const decided = open.find(({ left }) => left.kind === 'always');
-  if (syscall === undefined || decided !== undefined || open.length === 0) {
-    const call = callWith(filter.arch, nr, known);
-    const verdict = evaluate(filter, call);
-    return {
-      ...shortAction(verdict.action),
-      conditional: false,
-      rule: ruleOf(verdict.rule),
-      instructions: simulate(compileFilter(filter, tuning).program, call).instructions,
-    };
-  }
-  const cases = open.map(({ rule, left }) => ({
-    when: conditionText(rule, left, { arch: filter.arch, syscall: syscall.name }),
-    ...shortAction(rule.action),
-    rule: ruleOf(rule),
-  }));
-  const rest = { when: 'otherwise', ...shortAction(syscall.otherwise), rule: otherwiseRule(syscall) };
-  const widest = cases[0] ?? rest;
-  return { action: widest.action, errno: widest.errno, conditional: true, rule: widest.rule, cases: [...cases, rest] };
-}
-
-/** As it was written, unless known arguments have taken a part away. */
-function conditionText({ when, whenText }: Rule, left: Condition, context: ConditionContext): string {
-  const text = formatCondition(left, context);
-  return whenText !== '' && text === formatCondition(when, context) ? whenText.replace(/\s+/g, ' ').trim() : text;
-}
-
-function otherwiseRule(syscall: SyscallRules): Explanation['rule'] {
-  return ruleOf(syscall.otherwiseRule);
-}
-
-function short({ action, errno, conditional }: Explanation): Pick<Explanation, 'action' | 'errno' | 'conditional'> {
-  return { action, errno, conditional };
-}
-
-function shortAction(action: Action): { readonly action: Action['kind']; readonly errno: string | null } {
-  return {
-    action: action.kind,
-    errno: action.kind === 'errno' ? (errnoName(action.errno) ?? String(action.errno)) : null,
-  };
-}
-
-function ruleOf(rule: Rule | undefined): Explanation['rule'] {
-  return rule === undefined ? null : { file: rule.source.file, line: rule.source.line, why: rule.why };
-}
-
-function callWith(arch: Arch, nr: number, known: Known): SyscallCall {
-  const at = (index: number): bigint => known[index] ?? 0n;
-  return { nr, auditArch: auditArchOf(arch), args: [at(0), at(1), at(2), at(3), at(4), at(5)] };
-}
-
-function showAction({ action, errno }: Pick<Case, 'action' | 'errno'>): string {
-  return errno === null ? action : `${action} ${errno}`;
-}
-
-function showRule(rule: Explanation['rule']): string {
-  return rule === null ? 'no rule names it: the default decides' : `${rule.file}:${rule.line}: ${rule.why}`;
-}
-
-type Answer = Explanation & {
-  readonly syscall: string;
-  readonly nr: number;
+interface Asked {
+  readonly name: string;
   readonly arch: Arch;
-  readonly stage: string;
-  readonly differsIn: readonly ({ readonly stage: string } & Pick<Explanation, 'action' | 'errno' | 'conditional'>)[];
-};
+  readonly syscall: string | undefined;
+  readonly given: readonly string[];
+  readonly options: ExplainOptions;
+}
 
-function showAnswer(answer: Answer): string {
-  const head = `${answer.syscall} (${answer.nr}, ${answer.arch}) in stage ${answer.stage}`;
-  const lines =
-    answer.cases === undefined
-      ? [`${head}: ${showAction(answer)}`, `  ${showRule(answer.rule)}`, `  ${answer.instructions} BPF instructions`]
-      : [
-          `${head}: depends on its arguments`,
-          ...answer.cases.flatMap((one) => [`  ${showAction(one)} when ${one.when}`, `    ${showRule(one.rule)}`]),
-        ];
-  const others = answer.differsIn.map(
-    (other) => `  in ${other.stage}: ${showAction(other)}${other.conditional ? ', by its arguments' : ''}`,
-  );
-  return [...lines, ...others].join('\n');
+function explainProfile({ name, arch, syscall, given, options }: Asked): void {
+  const profile = loadAnyProfile(name, { arch, features: options.feature });
+  const stage = chosenStage(profile, options.stage);
+  if (options.summary === true) {
+    if (syscall !== undefined)
+      throw new RatchetError('ARGUMENT_INVALID', `--summary is about all system calls, not ${syscall}`);
+    const filter = chosenFilter(stage, options.role);
+    const summary = { stage: stage.name, role: options.role ?? null, arch, ...summarizeFilter(filter) };
+    if (options.json === true) printJson(summary);
+    else print(showSummary(summary, filter));
+    return;
+  }
+  if (syscall === undefined) throw new RatchetError('ARGUMENT_INVALID', 'explain needs a system call, or --summary');
+  const answer = explainPolicy(profile, stage, options.role, askedCall(arch, syscall, given));
+  if (options.json === true) printJson(answer);
+  else print(showAnswer(answer));
+}
+
+function explainRaw(program: Uint8Array, { name, arch, syscall, given, options }: Asked): void {
+  for (const option of ['stage', 'role', 'summary'] as const) {
+    if (options[option] !== undefined)
+      throw new RatchetError('ARGUMENT_INVALID', `${name} is a program, which has no --${option}`, {
+        next: `leave it out, or make a profile of it: ratchet import --from raw ${name}`,
+      });
+  }
+  if (syscall === undefined) {
+    const listing = listProgram(program, arch);
+    if (options.json === true) printJson({ arch, instructions: listing.length, listing });
+    else print(listing.join('\n'));
+    return;
+  }
+  const answer = explainProgram(program, arch, askedCall(arch, syscall, given));
+  if (options.json === true) printJson(answer);
+  else print(showProgramAnswer(answer, name));
 }
 
 function showSummary(
-  summary: { stage: string; allowed: number; conditional: number; brokered: number },
+  summary: { stage: string; role: string | null; allowed: number; conditional: number; brokered: number },
   filter: FilterPolicy,
 ): string {
   const reasons = filter.syscalls.flatMap(({ name, rules }) =>
@@ -227,7 +107,7 @@ function showSummary(
       .map(({ action, whenText, why }) => [name, action.kind, whenText === '' ? '' : 'by arguments', why]),
   );
   return [
-    `stage ${summary.stage}: ${summary.allowed} system calls allowed, ${summary.conditional} by their arguments, ${summary.brokered} only through the broker`,
+    `stage ${summary.stage}${summary.role === null ? '' : `, role ${summary.role}`}: ${summary.allowed} system calls allowed, ${summary.conditional} by their arguments, ${summary.brokered} only through the broker`,
     '',
     table([['SYSCALL', 'ACTION', '', 'WHY'], ...reasons]),
   ].join('\n');

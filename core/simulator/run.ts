@@ -15,14 +15,22 @@ export interface SimulatedVerdict {
   readonly instructions: number;
 }
 
-/** Runs a program on a call. Throws ARGUMENT_INVALID when the program leaves its own bounds or uses an opcode that seccomp refuses. */
-export function run(program: Uint8Array | readonly Instruction[], call: SyscallCall): SimulatedVerdict {
+/** Runs a program on a call; the positions of the executed instructions are added to `path`. Throws ARGUMENT_INVALID when the program leaves its own bounds or uses an opcode that seccomp refuses. */
+export function run(
+  program: Uint8Array | readonly Instruction[],
+  call: SyscallCall,
+  path?: number[],
+): SimulatedVerdict {
   const instructions = program instanceof Uint8Array ? decodeProgram(program) : program;
-  return runOnWords(instructions, callWords(call));
+  return runOnWords(instructions, callWords(call), path);
 }
 
 /** The same for callers that already hold the instructions and the words of the call. */
-export function runOnWords(instructions: readonly Instruction[], words: Uint32Array): SimulatedVerdict {
+export function runOnWords(
+  instructions: readonly Instruction[],
+  words: Uint32Array,
+  path?: number[],
+): SimulatedVerdict {
   const memory = new Uint32Array(scratchWords);
   let a = 0;
   let x = 0;
@@ -37,6 +45,7 @@ export function runOnWords(instructions: readonly Instruction[], words: Uint32Ar
     if (instruction === undefined) throw fault(pc, 'runs past its end');
     const { code, jt, jf, k } = instruction;
     executed++;
+    path?.push(pc);
     const conditional = (truth: boolean): void => {
       pc += truth ? jt : jf;
     };

@@ -35,8 +35,8 @@ export function programOutcomes(
   });
 }
 
-/** The function with the known arguments' bits put in. */
-function withKnown(diagrams: Diagrams, diagram: Diagram, known: readonly (bigint | undefined)[]): Diagram {
+/** The function with the known arguments' bits put in (64-bit registers by index, undefined where not known). */
+export function withKnown(diagrams: Diagrams, diagram: Diagram, known: readonly (bigint | undefined)[]): Diagram {
   const bits = new Map<number, boolean>();
   for (const [index, value] of known.entries()) {
     if (value === undefined) continue;

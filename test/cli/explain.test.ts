@@ -79,7 +79,7 @@ describe('ratchet explain', () => {
     expect(explain('start', 'socket', 'domain=AF_INET')).toMatchObject({
       conditional: true,
       cases: [
-        { when: 'type == 1', action: 'allow' },
+        { when: 'type == SOCK_STREAM', action: 'allow' },
         { when: 'otherwise', action: 'errno' },
       ],
     });
@@ -131,6 +131,41 @@ describe('ratchet explain', () => {
     expect(answer('ptrace')).toMatchObject({ action: 'kill-process' });
     expect(answer('io_uring_setup')).toMatchObject({ action: 'errno', errno: 'ENOSYS' });
     expect(answer('execve')).toMatchObject({ action: 'errno', errno: 'EACCES' });
+  });
+
+  test('answers for a program by what it computes, with the instructions on the way', () => {
+    const program = folder.file('start.bpf');
+    ratchet('compile', small, '--arch', 'x86_64', '--stage', 'start', '-o', program);
+    const ask = (...args: readonly string[]): Record<string, unknown> =>
+      JSON.parse(ratchet('explain', program, '--arch', 'x86_64', '--json', ...args).stdout) as Record<string, unknown>;
+    expect(ask('openat')).toMatchObject({
+      syscall: 'openat',
+      stage: null,
+      action: 'allow',
+      conditional: false,
+      rule: null,
+    });
+    expect(ask('dup')).toMatchObject({ action: 'errno', errno: 'EPERM' });
+    expect(ask('socket')).toMatchObject({
+      conditional: true,
+      cases: [
+        { when: 'domain in [AF_UNIX, AF_INET] and type == SOCK_STREAM', action: 'allow' },
+        { when: 'otherwise', action: 'errno', errno: 'EAFNOSUPPORT' },
+      ],
+    });
+    expect(ask('socket', 'domain=AF_INET6')).toMatchObject({
+      conditional: false,
+      action: 'errno',
+      errno: 'EAFNOSUPPORT',
+    });
+    const { instructions, listing } = ask('openat') as { instructions: number; listing: readonly string[] };
+    expect(listing).toHaveLength(instructions);
+    expect(listing.at(-1)).toContain('return ALLOW');
+    expect(ratchet('explain', program, '--arch', 'x86_64').stdout).toMatch(/257 \(openat\)/);
+    expect(ratchet('explain', program, '--stage', 'start', 'openat')).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining('has no --stage'),
+    });
   });
 
   test.each([

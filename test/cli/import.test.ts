@@ -35,6 +35,33 @@ describe('ratchet import', () => {
     });
   });
 
+  test('reads a program back, and the listing of seccomp-tools', () => {
+    const program = folder.file('start.bpf');
+    const small = folder.write('source.yaml', smallProfile);
+    ratchet('compile', small, '--arch', 'x86_64', '--stage', 'start', '-o', program);
+    const rows = (
+      JSON.parse(ratchet('compile', program, '--arch', 'x86_64', '--format', 'json', '-o', '-').stdout) as {
+        code: number;
+        jt: number;
+        jf: number;
+        k: number;
+      }[]
+    ).map(
+      ({ code, jt, jf, k }, line) =>
+        ` ${String(line).padStart(4, '0')}: ${[code, jt, jf].map((value) => `0x${value.toString(16).padStart(2, '0')}`).join(' ')} 0x${k.toString(16).padStart(8, '0')}  text`,
+    );
+    const listing = folder.write('listing', [' line  CODE  JT   JF      K', '='.repeat(33), ...rows, ''].join('\n'));
+    for (const [format, file] of [
+      ['raw', program],
+      ['seccomp-tools', listing],
+    ] as const) {
+      const { status, stdout, stderr } = ratchet('import', '--arch', 'x86_64', '--from', format, file);
+      expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+      const imported = folder.write('again.yaml', stdout);
+      expect(ratchet('diff', '--arch', 'x86_64', imported, `${small}:start`).status).toBe(0);
+    }
+  });
+
   test.each([
     ['a format that there is not', ['--from', 'kafel', docker], 'oci'],
     ['no format', [docker], '--from'],

@@ -19,6 +19,8 @@ const forbidden: readonly (readonly [file: string, specifier: string])[] = [
   ['core/verifier/h.ts', '../launch/launch.ts'],
   ['core/simulator/i.ts', '../qemu/qmp.ts'],
   ['core/tables/j.ts', '../owned-fd.ts'],
+  ['core/formats/import/j.ts', 'node:fs'],
+  ['core/learn/j.ts', 'node:child_process'],
   ['core/errors.ts', 'node:os'],
   ['core/broker/protocol.ts', '../../native/index.ts'],
   ['core/launch/k.ts', '../../brokers/main.ts'],

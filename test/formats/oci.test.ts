@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { evaluate, importOci, parseProfile } from '../../core/policy/index.ts';
+import { importOci } from '../../core/formats/import/oci.ts';
+import { evaluate, parseProfile } from '../../core/policy/index.ts';
 import type { Arch, FilterPolicy } from '../../core/policy/types.ts';
 import { auditArchOf, syscallNumber } from '../../core/tables/index.ts';
 

@@ -2,9 +2,10 @@
 // Rules for single calls, as importers read them, made into the text of a profile.
 
 import { stringify } from 'yaml';
+import { letsThrough } from '../../policy/actions.ts';
+import { dangerousCalls } from '../../policy/dangerous.ts';
+import type { Action } from '../../policy/types.ts';
 import { errnoName } from '../../tables/index.ts';
-import { dangerousCalls } from '../dangerous.ts';
-import type { Action } from '../types.ts';
 
 /** One alternative for one call. `when` is undefined for all arguments. */
 export interface CallRule {
@@ -53,8 +54,57 @@ function merged(rules: readonly CallRule[]): readonly CallRule[] {
   return open === undefined ? [...new Map(rules.map((rule) => [rule.when, rule])).values()] : [open];
 }
 
+/** What decides where no rule does. `unknown` is the default where it is absent: libseccomp has no tail for newer calls. */
+export interface Defaults {
+  readonly otherwise: Action;
+  readonly unknown?: Action;
+  readonly foreign?: Action;
+}
+
+/** Rules of one role, and its default. */
+export interface RoleRules {
+  readonly otherwise: Action;
+  readonly rules: readonly CallRule[];
+  readonly why: string;
+}
+
 /** The profile of one stage with these rules. */
-export function profileText(file: string, fallback: Action, rules: readonly CallRule[]): string {
+export function profileText(
+  file: string,
+  defaults: Defaults,
+  rules: readonly CallRule[],
+  roles: Readonly<Record<string, RoleRules>> = {},
+): string {
+  const { otherwise, unknown = otherwise, foreign = { kind: 'kill-process' } } = defaults;
+  const letsAll = [otherwise, unknown, foreign].some(letsThrough);
+  const profile = {
+    version: 1,
+    name: nameFrom(file),
+    vmm: 'none',
+    stages: {
+      start: {
+        default: defaultText(otherwise),
+        unknown: defaultText(unknown),
+        foreign: defaultText(foreign),
+        ...(letsAll ? { risk: `the source lets through what it does not list (${file})` } : {}),
+        syscalls: ruleObjects(rules, file),
+        ...(Object.keys(roles).length === 0 ? {} : { roles: roleObjects(roles, file) }),
+      },
+    },
+  };
+  return `# Imported from ${file}.\n${stringify(profile, { lineWidth: 140 })}`;
+}
+
+/** A role says all of its rules: nothing of the stage's is kept. */
+function roleObjects(roles: Readonly<Record<string, RoleRules>>, file: string): object {
+  const entries = Object.entries(roles).map(([name, { otherwise, rules, why }]) => [
+    name,
+    { why, default: defaultText(otherwise), keep: [], syscalls: ruleObjects(rules, file) },
+  ]);
+  return Object.fromEntries(entries);
+}
+
+function ruleObjects(rules: readonly CallRule[], file: string): readonly object[] {
   const byKind = new Map<string, CallRule[]>();
   for (const rule of rules) {
     // Conditions name the arguments of one call; rules without one can stand together.
@@ -64,23 +114,7 @@ export function profileText(file: string, fallback: Action, rules: readonly Call
         : JSON.stringify([rule.name, rule.when]);
     byKind.set(key, [...(byKind.get(key) ?? []), rule]);
   }
-  const letsAll = fallback.kind === 'allow' || fallback.kind === 'log' || fallback.kind === 'trace';
-  const profile = {
-    version: 1,
-    name: nameFrom(file),
-    vmm: 'none',
-    stages: {
-      start: {
-        default: defaultText(fallback),
-        // libseccomp has no tail for newer calls: they get the default.
-        unknown: defaultText(fallback),
-        foreign: 'kill-process',
-        ...(letsAll ? { risk: `the source lets through what it does not list (${file})` } : {}),
-        syscalls: [...byKind.values()].map((group) => ruleObject(group, file)),
-      },
-    },
-  };
-  return `# Imported from ${file}.\n${stringify(profile, { lineWidth: 140 })}`;
+  return [...byKind.values()].map((group) => ruleObject(group, file));
 }
 
 function ruleObject(group: readonly CallRule[], file: string): object {
@@ -100,11 +134,7 @@ function ruleObject(group: readonly CallRule[], file: string): object {
 }
 
 function isRisky({ name, action, when }: CallRule): boolean {
-  return (
-    dangerousCalls.has(name) &&
-    (when === undefined || when === 'otherwise') &&
-    ['allow', 'log', 'trace'].includes(action.kind)
-  );
+  return dangerousCalls.has(name) && (when === undefined || when === 'otherwise') && letsThrough(action);
 }
 
 function defaultText(action: Action): string {

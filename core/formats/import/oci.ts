@@ -7,12 +7,12 @@
 
 import { parse } from 'yaml';
 import { RatchetError } from '../../errors.ts';
+import { sameAction } from '../../policy/actions.ts';
+import { neverBrokered } from '../../policy/dangerous.ts';
+import { parseCondition } from '../../policy/expression/parse.ts';
+import { satisfiable } from '../../policy/satisfiable.ts';
+import type { Action, Arch, Condition } from '../../policy/types.ts';
 import { errnoName, parametersOf, syscallNumber } from '../../tables/index.ts';
-import { sameAction } from '../actions.ts';
-import { neverBrokered } from '../dangerous.ts';
-import { parseCondition } from '../expression/parse.ts';
-import { satisfiable } from '../satisfiable.ts';
-import type { Action, Arch, Condition } from '../types.ts';
 import { type CallRule, disjoint, profileText } from './call-rules.ts';
 import { type OciArg, type OciEntry, type OciProfile, ociSchema } from './oci-schema.ts';
 
@@ -62,7 +62,7 @@ export function importOci(text: string, options: ImportOptions): ImportResult {
     );
   }
   const rules = [...calls].flatMap(([name, list]) => disjoint(name, list, losses));
-  return { profileText: profileText(options.file, fallback, rules), losses };
+  return { profileText: profileText(options.file, { otherwise: fallback }, rules), losses };
 }
 
 function readSource(text: string, file: string): OciProfile {
