@@ -18,9 +18,10 @@ interface Reader {
   stopped: boolean;
 }
 
-/** Gives every reader every event from the moment it starts reading. Ends for all when closed. */
+/** Gives every reader every event from the moment it starts reading, and the first one what came before it: the launch itself has its events too. Ends for all when closed. */
 export class EventStream implements AsyncIterable<SandboxEvent> {
   readonly #readers = new Set<Reader>();
+  #early: Reader | undefined = newReader();
   #closed = false;
 
   emit(type: SandboxEvent['type'], detail: Readonly<Record<string, unknown>>): void {
@@ -28,7 +29,7 @@ export class EventStream implements AsyncIterable<SandboxEvent> {
   }
 
   push(event: SandboxEvent): void {
-    for (const reader of this.#readers) {
+    for (const reader of this.#early === undefined ? this.#readers : [this.#early]) {
       if (reader.queue.length >= queueLimit) {
         reader.queue.shift();
         reader.lost++;
@@ -45,7 +46,8 @@ export class EventStream implements AsyncIterable<SandboxEvent> {
 
   [Symbol.asyncIterator](): AsyncIterator<SandboxEvent> {
     // Subscribed here, not at the first next(): nothing that happens in between is missed.
-    const reader: Reader = { queue: [], lost: 0, wake: undefined, stopped: false };
+    const reader = this.#early ?? newReader();
+    this.#early = undefined;
     this.#readers.add(reader);
     const stop = (): IteratorResult<SandboxEvent> => {
       this.#readers.delete(reader);
@@ -67,6 +69,10 @@ export class EventStream implements AsyncIterable<SandboxEvent> {
       return: async () => stop(),
     };
   }
+}
+
+function newReader(): Reader {
+  return { queue: [], lost: 0, wake: undefined, stopped: false };
 }
 
 function takeEvent(reader: Reader): SandboxEvent {

@@ -5,7 +5,7 @@ import { compileProfile } from '../compiler/index.ts';
 import { withDeadline } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
 import { OwnedFd } from '../owned-fd.ts';
-import { withGrants } from '../policy/index.ts';
+import { assertLaunchable, withGrants } from '../policy/index.ts';
 import { countsOption } from '../profile-counts.ts';
 import { hostArch, loadProfile } from '../profile-files.ts';
 import { qemuAdapter } from '../qemu/adapter.ts';
@@ -47,6 +47,7 @@ export async function launchVmm(options: LaunchOptions, only?: string): Promise<
     features: options.features ?? [],
   });
   const profile = withGrants(loaded, options.allow ?? [], options.mayGrant ?? []);
+  assertLaunchable(profile);
   const compiled = compileProfile(profile, countsOption(profile));
   const first = compiled.stages[0];
   if (first === undefined) throw new RatchetError('PROFILE_INVALID', `profile ${profile.name} has no stage`);
