@@ -17,8 +17,11 @@ const maxLineBytes = 8192;
 /** A program that sends without reading answers is cut off. */
 const maxWaiting = 64;
 
+/** What of its sandbox a program may reach. */
+export type ChannelHost = Pick<VmmHost, 'enter' | 'connect' | 'bind' | 'open'>;
+
 /** Serves until the program closes its end, breaks the rules, or `close()`. */
-export function serveChannel(socket: OwnedFd, host: VmmHost): { close(): void } {
+export function serveChannel(socket: OwnedFd, host: ChannelHost): { close(): void } {
   let unfinished = '';
   let waiting = 0;
   let turn: Promise<void> = Promise.resolve();
@@ -45,7 +48,7 @@ export function serveChannel(socket: OwnedFd, host: VmmHost): { close(): void } 
   return { close: () => channel.close(gone('was closed')) };
 }
 
-async function answer(line: string, host: VmmHost, channel: FdChannel): Promise<void> {
+async function answer(line: string, host: ChannelHost, channel: FdChannel): Promise<void> {
   try {
     using fd = await perform(line, host);
     // Sent at once: the socket's buffer is larger than all answers that may be waiting.
@@ -56,7 +59,7 @@ async function answer(line: string, host: VmmHost, channel: FdChannel): Promise<
   }
 }
 
-async function perform(line: string, host: VmmHost): Promise<OwnedFd | undefined> {
+async function perform(line: string, host: ChannelHost): Promise<OwnedFd | undefined> {
   const [verb = '', first = '', ...rest] = line.split(' ');
   switch (verb) {
     case 'stage':

@@ -3,14 +3,12 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { withDeadline } from '../../core/deferred.ts';
 import { RatchetError } from '../../core/errors.ts';
 import { OwnedFd } from '../../core/owned-fd.ts';
-import { serveChannel } from '../../core/program/channel.ts';
-import type { VmmHost } from '../../core/vmm/vmm.ts';
+import { type ChannelHost, serveChannel } from '../../core/program/channel.ts';
 import { native } from '../../native/index.ts';
 import { openFds, readable } from '../native/fds.ts';
 
 /** Says what it was asked for, and hands out memory files. */
-class Host implements VmmHost {
-  readonly pid = 1;
+class Host implements ChannelHost {
   readonly asked: string[] = [];
   async enter(stage: string): Promise<void> {
     this.asked.push(`enter ${stage}`);
@@ -19,8 +17,6 @@ class Host implements VmmHost {
   connect = (address: string) => this.#give(`connect ${address}`);
   bind = (address: string, backlog: number) => this.#give(`bind ${address} ${backlog}`);
   open = (path: string, access: string) => this.#give(`open ${path} ${access}`);
-  tap = () => Promise.reject(new Error('not asked for'));
-  terminate(): void {}
   async #give(what: string): Promise<OwnedFd> {
     this.asked.push(what);
     return new OwnedFd(native.memfd({ name: 'given', data: Buffer.from(what), seal: true }));
