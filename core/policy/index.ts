@@ -9,7 +9,6 @@ export { formatCondition } from './expression/format.ts';
 export { type ConditionContext, parseCondition } from './expression/parse.ts';
 export { featuresThatAllow, type ProfileFeature, readFeatures } from './features.ts';
 export { ceilingOf, type Grant, parseGrant, withGrants } from './grants.ts';
-export { type ImportOptions, type ImportResult, importOci } from './imports/oci.ts';
 export { assertLaunchable } from './launchable.ts';
 export type { Include } from './library.ts';
 export { type ParseOptions, parseProfile } from './parse-profile.ts';
