@@ -31,17 +31,50 @@ export interface Watch {
   close(): void;
 }
 
-/** What `injectFilter` found and did. Anything but `ok` means that no thread has the filter or that the caller must kill. */
+export interface NotInjected {
+  readonly ok: false;
+  readonly step: string;
+  readonly errno: number;
+  readonly tid: number;
+  /** false: nothing in the target changed. true: the state is not known, and the target must be killed. */
+  readonly dirty: boolean;
+}
+
+/** What `injectFilter` did. `stoppedMicroseconds`: how long the one thread that carried the call stood still. */
 export type InjectResult =
   | { readonly ok: true; readonly tid: number; readonly stoppedMicroseconds: number }
-  | {
-      readonly ok: false;
-      readonly step: string;
-      readonly errno: number;
-      readonly tid: number;
-      /** false: nothing in the target changed. true: the state is not known, and the target must be killed. */
-      readonly dirty: boolean;
-    };
+  | NotInjected;
+
+/** What `injectByThread` did. `tids` have more filters now; `stoppedMicroseconds`: from the first stop until all ran again. */
+export type InjectByThreadResult =
+  | { readonly ok: true; readonly tids: readonly number[]; readonly stoppedMicroseconds: number }
+  | NotInjected;
+
+export interface InspectedThread {
+  readonly tid: number;
+  readonly name: string;
+  /** Seccomp mode: 0 none, 1 strict, 2 filter. */
+  readonly mode: number;
+  readonly filters: number;
+  readonly noNewPrivs: boolean;
+  /**
+   * stopped: it has passed through user mode's door since the inspection began. waiting: for the seccomp supervisor, and was not disturbed. kernel: a
+   * worker of the kernel's. refused: we may not trace it.
+   */
+  readonly visit: 'stopped' | 'waiting' | 'kernel' | 'refused';
+  /** Places in `Inspection.programs`, oldest first; absent where they could not be read. */
+  readonly programs?: readonly number[];
+}
+
+export interface Inspection {
+  readonly threads: readonly InspectedThread[];
+  /** Each installed program once. */
+  readonly programs: readonly Buffer[];
+  /** The errno for which no programs were read; 0 when they were. EACCES: no CAP_SYS_ADMIN, or a filter on ourselves. */
+  readonly unreadable: number;
+  /** The longest that one thread stood still. */
+  readonly longestStopMicroseconds: number;
+}
 
 export interface Native {
   // sockets and messages
@@ -106,17 +139,25 @@ export interface Native {
   setSyncWakeUp(options: { listenerFd: number }): boolean;
 
   // tightening
-  /** Stops one thread of the process (a pidfd pins it), makes it call seccomp(SET_MODE_FILTER, TSYNC, program), verifies the return at the syscall exit, restores everything. */
+  /** Stops one thread of the process (a pidfd pins it), makes it call seccomp(SET_MODE_FILTER, TSYNC, program), restores everything. */
   injectFilter(options: { pid: number; pidfd: number; program: Uint8Array; deadlineMs: number }): InjectResult;
   /**
-   * Makes every thread pass through user mode once (PTRACE_INTERRUPT, wait, detach, one thread at a time), so that no syscall judged by an older
-   * filter is still running. Threads that wait for the supervisor are skipped and returned.
+   * Stops threads together and makes each call seccomp(SET_MODE_FILTER, 0, program) for itself, once a program. `threads` and `others` (all that `threads`
+   * does not name, none left out, when it is not empty) name programs by their place in `programs`.
    */
-  quiesceThreads(options: { pid: number; pidfd: number; deadlineMs: number }): {
-    readonly waitingForBroker: readonly number[];
-  };
-  /** PTRACE_SECCOMP_GET_FILTER for each installed filter, oldest first; needs CAP_SYS_ADMIN and no filter on ourselves. */
-  readFilters(options: { tid: number; deadlineMs: number }): Buffer[];
+  injectByThread(options: {
+    pid: number;
+    pidfd: number;
+    programs: readonly Uint8Array[];
+    threads: readonly { readonly tid: number; readonly programs: readonly number[] }[];
+    others: readonly number[];
+    deadlineMs: number;
+  }): InjectByThreadResult;
+  /**
+   * Stops every thread once, one after the other (PTRACE_INTERRUPT, wait, detach), so that no syscall judged by an older filter is still running, and
+   * reads its filters meanwhile (PTRACE_SECCOMP_GET_FILTER). Those that wait for the supervisor are waited for `patienceMs`, and then left alone.
+   */
+  inspectThreads(options: { pid: number; pidfd: number; patienceMs: number; deadlineMs: number }): Inspection;
 }
 
 const require = createRequire(import.meta.url);

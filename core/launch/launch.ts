@@ -13,6 +13,7 @@ import type { Qemu } from '../qemu/qemu.ts';
 import { ownFilterCount } from '../stages/tasks.ts';
 import { adapterFor, defaultProfile } from '../vmm/adapters.ts';
 import type { Vmm } from '../vmm/vmm.ts';
+import { assertRolesCanBeGiven } from './assert-roles.ts';
 import { type BrokerProcess, endBroker, startBroker } from './broker-process.ts';
 import { describeExit, type ExitStatus, exitOf } from './exit-status.ts';
 import { findProgram } from './find-program.ts';
@@ -57,6 +58,7 @@ export async function launchVmm(options: LaunchOptions, only?: string): Promise<
     throw new RatchetError('ARGUMENT_INVALID', `profile ${profile.name} is for ${adapter.name}, not for ${only}`, {
       next: 'use launchVmm(), or another profile',
     });
+  assertRolesCanBeGiven(profile, adapter.filterableRoles);
   const until = options.until ?? (adapter.hasBarrier ? compiled.stages[1]?.name : undefined) ?? first.name;
   const toEnter = stagesUpTo(
     compiled.stages.map(({ name }) => name),

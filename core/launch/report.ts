@@ -19,20 +19,24 @@ export interface EnforcementReport {
     readonly role: string;
     readonly mode: number;
     readonly filters: number;
-    readonly programs: readonly { readonly stage: string; readonly sha256: string }[];
+    /** As installed, oldest first; `role`: for threads of that role only. */
+    readonly programs: readonly { readonly stage: string; readonly role?: string; readonly sha256: string }[];
   }[];
 }
 
 export function makeReport(found: {
   readonly pid: number;
   readonly stage: string;
-  readonly roles: ReadonlyMap<number, string>;
+  /** What each thread is for, by thread id. */
+  readonly labels: ReadonlyMap<number, string>;
+  /** Roles that have filters in this stage. */
+  readonly roles: readonly string[];
   readonly waitKillable: boolean;
   readonly signalScope: boolean;
   readonly verification?: Verification;
   readonly failure?: Error;
 }): EnforcementReport {
-  const { pid, stage, roles, verification, failure } = found;
+  const { pid, stage, labels, verification, failure } = found;
   const threads = verification?.threads ?? [];
   const every = `on all ${threads.length} threads`;
   return {
@@ -46,6 +50,7 @@ export function makeReport(found: {
       failure === undefined
         ? { name: 'no-new-privs', state: 'enforced', reason: every }
         : { name: 'no-new-privs', state: 'absent', reason: 'not established, see seccomp' },
+      roleFilters(found.roles, verification),
       readBack(verification),
       found.signalScope
         ? { name: 'signal-scope', state: 'enforced', reason: "the VMM's signals reach only itself (Landlock)" }
@@ -69,7 +74,7 @@ export function makeReport(found: {
     threads: threads.map(({ tid, name, mode, filters, programs }) => ({
       tid,
       name,
-      role: roles.get(tid) ?? 'worker',
+      role: labels.get(tid) ?? 'worker',
       mode,
       filters,
       programs,
@@ -80,7 +85,15 @@ export function makeReport(found: {
 function readBack(verification: Verification | undefined): Mechanism {
   const name = 'program-read-back';
   if (verification === undefined) return { name, state: 'absent', reason: 'not established, see seccomp' };
-  if (verification.readBackMissing !== undefined)
-    return { name, state: 'absent', reason: verification.readBackMissing };
+  const { readBackMissing: reason } = verification;
+  if (reason !== undefined) return { name, state: verification.readBack ? 'partial' : 'absent', reason };
   return { name, state: 'enforced', reason: 'every installed program is byte for byte the compiled one' };
+}
+
+function roleFilters(roles: readonly string[], verification: Verification | undefined): Mechanism {
+  const name = 'roles';
+  if (roles.length === 0) return { name, state: 'absent', reason: 'the profile has no roles in this stage' };
+  if (verification === undefined) return { name, state: 'absent', reason: 'not established, see seccomp' };
+  const counted = roles.map((role) => `${role} on ${verification.roles.get(role)?.length ?? 0} threads`);
+  return { name, state: 'enforced', reason: counted.join(', ') };
 }

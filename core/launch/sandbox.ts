@@ -14,8 +14,9 @@ import type { ResolvedProfile } from '../policy/types.ts';
 import { type Lease, noLease } from '../qemu/fd-source.ts';
 import type { Qemu } from '../qemu/qemu.ts';
 import { readTasks } from '../stages/tasks.ts';
-import { NothingChanged, tighten } from '../stages/tighten.ts';
-import { type InstalledProgram, verifyThreads } from '../stages/verify.ts';
+import { NothingChanged } from '../stages/tighten.ts';
+import type { Verification } from '../stages/verify.ts';
+import type { ThreadKeeper } from '../vmm/thread-keeper.ts';
 import type { PreparedVmm, Vmm, VmmHost } from '../vmm/vmm.ts';
 import { type BrokerProcess, endBroker } from './broker-process.ts';
 import { EventStream } from './events.ts';
@@ -23,7 +24,9 @@ import { describeExit, type ExitStatus, exitOf } from './exit-status.ts';
 import { killByPidfd, signalByPidfd } from './kill.ts';
 import { type EnforcementReport, makeReport } from './report.ts';
 import { RuntimeGrant, type RuntimeGrantOptions } from './runtime-grant.ts';
+import { StageEngine } from './stage-engine.ts';
 import type { StagedProcess } from './stager.ts';
+import { ThreadRoles } from './thread-roles.ts';
 
 export interface SandboxParts<V extends Vmm> {
   readonly adapter: PreparedVmm<V>;
@@ -64,9 +67,9 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
   /** Settles when the VMM has ended. */
   readonly exited: Promise<ExitStatus>;
   readonly #parts: SandboxParts<V>;
-  readonly #chain: InstalledProgram[] = [];
-  #epoch = 0;
-  #entering: Promise<void> = Promise.resolve();
+  readonly #roles: ThreadRoles;
+  readonly #engine: StageEngine;
+  #brokerEpoch = 0;
   #brokerAlive = true;
   #brokerCounts = { allowed: 0, denied: 0 };
   #ended = false;
@@ -76,9 +79,18 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
   constructor(parts: SandboxParts<V>) {
     this.#parts = parts;
     this.pid = parts.process.pid;
+    this.#roles = new ThreadRoles(this.pid, () => this.vmm.threadRoles());
+    this.#engine = new StageEngine({
+      pid: this.pid,
+      pidfd: parts.process.pidfd.fd,
+      stages: parts.compiled.stages,
+      inheritedFilters: parts.inheritedFilters,
+      deadlineMs: parts.deadlineMs,
+      roles: this.#roles,
+      assertAlive: () => this.#assertAlive(),
+      moveBroker: (epoch) => this.#moveBroker(epoch),
+    });
     this.vmm = parts.adapter.connect(parts.channelFd, this);
-    const first = parts.compiled.stages[0];
-    if (first !== undefined) this.#chain.push({ stage: first.name, program: first.program });
     this.exited = exitOf(parts.process.child);
     this.#brokerFollowed = this.#followBroker();
     this.#released = this.exited.then((status) => this.#onExit(status));
@@ -101,7 +113,12 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
   }
 
   get stage(): string {
-    return this.stages[this.#epoch] ?? '';
+    return this.#engine.stage;
+  }
+
+  /** For the adapter: gives threads that are made later the filters of their role. */
+  get threads(): ThreadKeeper {
+    return this.#engine;
   }
 
   /**
@@ -112,48 +129,32 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
    *   INJECTION_FAILED or VERIFICATION_FAILED when it is dead.
    */
   async enter(stage: string): Promise<EnforcementReport> {
-    const turn = this.#entering.then(() => this.#enterNow(stage));
-    this.#entering = turn.then(
-      () => undefined,
-      () => undefined,
-    );
-    return await turn;
+    return await this.#engine.inTurn(() => this.#enterNow(stage));
   }
 
   async #enterNow(stage: string): Promise<EnforcementReport> {
-    if (this.#ended) throw this.#isGone();
+    this.#assertAlive();
     const target = this.stages.indexOf(stage);
     if (target < 0)
       throw new RatchetError('STAGE_UNKNOWN', `the profile has no stage ${stage}`, {
         next: `it has ${this.stages.join(', ')}`,
       });
-    if (target <= this.#epoch)
+    if (target <= this.#engine.epoch)
       throw new RatchetError('STAGE_BACKWARDS', `the VMM is in stage ${this.stage} and cannot go to ${stage}`, {
         next: 'stages only tighten; start a new VM',
       });
+    const labels = this.#roles.labels();
+    let verification = await this.#enterNext();
     // Every stage in between is installed too: a program may be a delta against the one before.
-    for (let epoch = this.#epoch + 1; epoch <= target; epoch++) await this.#enterNext(epoch);
-    return await this.attest();
+    while (this.#engine.epoch < target) verification = await this.#enterNext();
+    return this.#report(await labels, { verification });
   }
 
-  async #enterNext(epoch: number): Promise<void> {
-    const { compiled, process, inheritedFilters, deadlineMs } = this.#parts;
-    const next = compiled.stages[epoch];
-    if (next === undefined) return;
+  async #enterNext(): Promise<Verification> {
     try {
-      const { stoppedMicroseconds, verification } = await tighten({
-        pid: this.pid,
-        pidfd: process.pidfd.fd,
-        stage: next.name,
-        program: next.program,
-        chain: this.#chain,
-        inheritedFilters,
-        moveBroker: () => this.#moveBroker(epoch),
-        deadlineMs,
-      });
-      this.#chain.push({ stage: next.name, program: next.program });
-      this.#epoch = epoch;
-      this.events.emit('stage', { stage: next.name, threads: verification.threads.length, stoppedMicroseconds });
+      const { stoppedMicroseconds, verification } = await this.#engine.enterNext();
+      this.events.emit('stage', { stage: this.stage, threads: verification.threads.length, stoppedMicroseconds });
+      return verification;
     } catch (error) {
       if (this.#ended) throw this.#isGone(error);
       if (!(error instanceof NothingChanged)) await this.kill();
@@ -165,11 +166,21 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
   async #moveBroker(epoch: number): Promise<void> {
     const { client } = this.#parts.broker;
     try {
-      if ((await client.status()).epoch < epoch) await client.enterStage(epoch);
+      if (this.#brokerEpoch < epoch)
+        await client.enterStage(epoch).catch(async (error: unknown) => {
+          // The answer to an earlier attempt may have been lost.
+          if ((await client.status()).epoch < epoch) throw error;
+        });
+      this.#brokerEpoch = epoch;
     } catch (error) {
       if (!(error instanceof RatchetError && error.code === 'BROKER_DIED')) throw error;
     }
-    // It may have ended while we waited: a pid that is free again must not be looked at.
+    // It may have ended while we waited.
+    this.#assertAlive();
+  }
+
+  /** A pid that is free again must not be looked at. */
+  #assertAlive(): void {
     if (this.#ended) throw this.#isGone();
   }
 
@@ -182,26 +193,36 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
 
   /** Reads every thread again and compares the installed programs with the compiled ones. Never throws for a miss: the report says `ok: false`. */
   async attest(): Promise<EnforcementReport> {
-    const roles = await this.#roles();
+    return await this.#engine.inTurn(async () => {
+      const labels = await this.#roles.labels();
+      try {
+        this.#assertAlive();
+        return this.#report(labels, { verification: await this.#engine.verify() });
+      } catch (error) {
+        return this.#report(labels, { failure: error as Error });
+      }
+    });
+  }
+
+  #report(
+    labels: ReadonlyMap<number, string>,
+    found: { readonly verification: Verification } | { readonly failure: Error },
+  ): EnforcementReport {
     const { waitKillable, signalScope } = this.#parts.process;
-    const common = { pid: this.pid, stage: this.stage, roles, waitKillable, signalScope };
-    try {
-      // Its pid may belong to another process by now.
-      if (this.#ended) throw this.#isGone();
-      const verification = verifyThreads({
-        pid: this.pid,
-        inheritedFilters: this.#parts.inheritedFilters,
-        chain: this.#chain,
-        deadlineMs: this.#parts.deadlineMs,
-      });
-      return makeReport({ ...common, verification });
-    } catch (error) {
-      return makeReport({ ...common, failure: error as Error });
-    }
+    const roles = this.#parts.compiled.stages.flatMap(({ roles }) => Object.keys(roles));
+    return makeReport({
+      pid: this.pid,
+      stage: this.stage,
+      labels,
+      roles: [...new Set(roles)].filter((role) => this.#engine.hasRole(role)),
+      waitKillable,
+      signalScope,
+      ...found,
+    });
   }
 
   async status(): Promise<SandboxStatus> {
-    const roles = await this.#roles();
+    const roles = await this.#roles.labels();
     const broker = await this.#brokerStatus();
     return {
       pid: this.pid,
@@ -262,7 +283,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
    */
   async grant(options: RuntimeGrantOptions): Promise<RuntimeGrant> {
     const { request, target, uses, forMs, until, through } = options;
-    const throughEpoch = through === undefined ? this.#epoch : this.stages.indexOf(through);
+    const throughEpoch = through === undefined ? this.#engine.epoch : this.stages.indexOf(through);
     if (throughEpoch < 0)
       throw new RatchetError('STAGE_UNKNOWN', `the profile has no stage ${through}`, {
         next: `it has ${this.stages.join(', ')}`,
@@ -294,24 +315,17 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
 
   /** For one operation of the adapter. What the profile grants for good needs no grant, and what it lets nobody grant is refused by the request itself. */
   async lease({ request, target, uses, until }: Lease): Promise<AsyncDisposable> {
-    const stage = this.#parts.profile.stages[this.#epoch];
+    const stage = this.#parts.profile.stages[this.#engine.epoch];
     // A star in a name would be a pattern.
     const ceiling = stage === undefined || target.includes('*') ? undefined : ceilingOf(stage, request, target);
     if (ceiling?.mayGrant !== true) return noLease;
-    const throughEpoch = this.#epoch;
+    const throughEpoch = this.#engine.epoch;
     return await this.#grant({ request, target, throughEpoch, until, ...(uses === undefined ? {} : { uses }) });
   }
 
   async #grant(terms: GrantRequest): Promise<RuntimeGrant> {
     const { client } = this.#parts.broker;
     return new RuntimeGrant(client, await client.grant(terms), terms);
-  }
-
-  /** Roles are a description only: a monitor that does not answer must not stop an attestation. */
-  async #roles(): Promise<ReadonlyMap<number, string>> {
-    const roles = await this.vmm.threadRoles().catch(() => new Map());
-    // The leader is the main thread even where the machine has no vCPU to find it by.
-    return new Map([[this.pid, 'main'], ...roles]);
   }
 
   /** Asks the VMM's process to end (SIGTERM). */

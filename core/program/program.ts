@@ -35,6 +35,7 @@ export class Program implements Vmm {
 export const programAdapter: Adapter<Program> = {
   name: 'program',
   hasBarrier: false,
+  filterableRoles: [],
   prepare: (args, { channelFd }) => ({
     args,
     environment: { [channelVariable]: String(channelFd) },

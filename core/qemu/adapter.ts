@@ -7,12 +7,13 @@ import { Qemu } from './qemu.ts';
 export const qemuAdapter: Adapter<Qemu> = {
   name: 'qemu',
   hasBarrier: true,
+  filterableRoles: ['vcpu', 'io'],
   prepare: (args, { channelFd }) => {
     const prepared = prepareArguments(args, { qmpFd: channelFd });
     return {
       args: prepared.args,
       environment: {},
-      connect: (monitorFd, host) => new Qemu(monitorFd, host),
+      connect: (monitorFd, host) => new Qemu(monitorFd, host, { threads: host.threads }),
       letRun: async (qemu) => {
         if (!prepared.userPaused) await letRun(qemu, prepared.incoming);
       },

@@ -2,6 +2,7 @@
 // Hotplug without a single open, connect or bind by QEMU: every descriptor comes from the source and travels over the monitor.
 // Names inside QEMU are derived from the device's id, so a device can be unplugged by whoever knows that id.
 import { RatchetError } from '../errors.ts';
+import { noKeeper, type ThreadKeeper } from '../vmm/thread-keeper.ts';
 import type { FdSource } from './fd-source.ts';
 import type { QmpClient } from './qmp-client.ts';
 import { QmpError } from './qmp-error.ts';
@@ -53,10 +54,12 @@ const unplugTimeoutMs = 30_000;
 export class Hotplug {
   readonly #qmp: QmpClient;
   readonly #fds: FdSource;
+  readonly #threads: ThreadKeeper;
 
-  constructor(qmp: QmpClient, fds: FdSource) {
+  constructor(qmp: QmpClient, fds: FdSource, threads: ThreadKeeper = noKeeper) {
     this.#qmp = qmp;
     this.#fds = fds;
+    this.#threads = threads;
   }
 
   /** @throws RatchetError of the source (REQUEST_REFUSED ...), QMP_ERROR, ARGUMENT_INVALID. */
@@ -129,7 +132,10 @@ export class Hotplug {
     });
   }
 
-  /** Plugs the first vCPU that the machine has a free place for (`-smp ...,maxcpus=`). The guest must still bring it online. */
+  /**
+   * Plugs the first vCPU that the machine has a free place for (`-smp ...,maxcpus=`). The guest must still bring it online. Where vCPUs have filters of
+   * their own the guest is paused until the new one has them, since a guest that waits for it could run on it at once.
+   */
   async addCpu(options: { readonly id?: string } = {}): Promise<AddedCpu> {
     if (options.id !== undefined) checkId(options.id);
     const slots = await this.#qmp.execute('query-hotpluggable-cpus', {});
@@ -140,8 +146,29 @@ export class Hotplug {
         next: 'start it with a larger maxcpus in -smp',
       });
     const id = options.id ?? `ratchet-cpu${Object.values(slot.props).join('-')}`;
-    await this.#qmp.execute('device_add', { driver: slot.type, id, ...slot.props });
+    const add = (): Promise<unknown> => this.#qmp.execute('device_add', { driver: slot.type, id, ...slot.props });
+    await this.#threads.adding('vcpu', add, () => this.#pause());
     return { id, place: slot.props };
+  }
+
+  /** Makes an iothread, for devices that are added later. It does nothing before one is given to it. */
+  async addIoThread(id: string): Promise<{ readonly id: string }> {
+    checkId(id);
+    await this.#threads.adding('io', () => this.#qmp.execute('object-add', { 'qom-type': 'iothread', id }));
+    return { id };
+  }
+
+  async removeIoThread(id: string): Promise<void> {
+    await this.#qmp.execute('object-del', { id });
+  }
+
+  /** Keeps the guest from running, and returns what lets it run if it did before. */
+  async #pause(): Promise<() => Promise<void>> {
+    const { running } = await this.#qmp.execute('query-status', {});
+    if (running) await this.#qmp.execute('stop', {});
+    return async () => {
+      if (running) await this.#qmp.execute('cont', {});
+    };
   }
 
   /** The network backend on a descriptor; returns the tap interface's name. */

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { RatchetError } from '../errors.ts';
 import { OwnedFd } from '../owned-fd.ts';
 import { statusField } from '../stages/tasks.ts';
+import { noKeeper, type ThreadKeeper } from '../vmm/thread-keeper.ts';
 import type { Vmm } from '../vmm/vmm.ts';
 import type { FdSource } from './fd-source.ts';
 import { warmUpFileLocks } from './file-locks.ts';
@@ -30,14 +31,16 @@ export class Qemu implements Vmm {
   /** Devices added and taken away while the guest runs. */
   readonly hotplug: Hotplug;
   readonly #fds: FdSource;
+  readonly #threads: ThreadKeeper;
 
   /**
    * @param monitorFd our end of the monitor's socket pair; owned from now on.
    * @param fds where descriptors come from: the sandbox, that is its broker.
    */
-  constructor(monitorFd: number, fds: FdSource, options: QmpClientOptions = {}) {
+  constructor(monitorFd: number, fds: FdSource, options: QmpClientOptions & { readonly threads?: ThreadKeeper } = {}) {
     this.qmp = new QmpClient(new OwnedFd(monitorFd), options);
-    this.hotplug = new Hotplug(this.qmp, fds);
+    this.#threads = options.threads ?? noKeeper;
+    this.hotplug = new Hotplug(this.qmp, fds, this.#threads);
     this.#fds = fds;
   }
 
@@ -61,6 +64,7 @@ export class Qemu implements Vmm {
 
   /** Lets the guest run. */
   async cont(): Promise<void> {
+    await this.#threads.beforeRunning();
     await this.qmp.execute('cont', {});
   }
 

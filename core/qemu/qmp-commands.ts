@@ -28,6 +28,8 @@ export const qmpReplies = {
   netdev_del: ignored,
   device_add: ignored,
   device_del: ignored,
+  'object-add': ignored,
+  'object-del': ignored,
   'blockdev-add': ignored,
   'blockdev-del': ignored,
   'query-hotpluggable-cpus': z.array(
@@ -62,6 +64,8 @@ interface DescribedArguments {
   netdev_del: { readonly id: string };
   device_add: Options & { readonly driver: string; readonly id: string };
   device_del: { readonly id: string };
+  'object-add': Options & { readonly 'qom-type': string; readonly id: string };
+  'object-del': { readonly id: string };
   'blockdev-add': Options & { readonly driver: string; readonly 'node-name': string };
   'blockdev-del': { readonly 'node-name': string };
   'migrate-set-capabilities': {

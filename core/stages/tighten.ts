@@ -1,24 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 // How a running, unmodified process moves to a tighter stage. In order:
 //   1. the broker moves to the new epoch: from here on it judges by the new rules only;
-//   2. the stage's program is injected through one stopped thread and synchronised by the kernel to all (TSYNC);
-//   3. every thread passes through user mode once, so that no call judged by the older filter is still under way;
-//   4. every thread is checked from outside.
+//   2. the stage's program is installed in every thread: through one stopped thread, synchronised by the kernel to all (TSYNC), or, once
+//      threads differ because an earlier stage gave roles, in all threads one by one while all stand still;
+//   3. threads with a role get their role's programs on top;
+//   4. every thread passes through user mode once, so that no call judged by the older filter is still under way, and is checked from outside.
 // A failure that left the process as it was is a `NothingChanged`: the VMM may live on in its earlier stage, with a broker that may judge by the
 // later one already. After any other failure the state of the process is not known, and the caller must kill it.
-import { type InjectResult, native } from '../../native/index.ts';
+import { type NotInjected, native } from '../../native/index.ts';
 import { errnoName } from '../errno-name.ts';
 import { type ErrorCode, type ErrorDetail, RatchetError } from '../errors.ts';
+import { roleChain, rolesIn, type StagePrograms } from './chain.ts';
 import { tracerOf } from './tasks.ts';
-import { type InstalledProgram, type Verification, verifyThreads } from './verify.ts';
+import { type Verification, verifyThreads } from './verify.ts';
 
 export interface TightenOptions {
   readonly pid: number;
   readonly pidfd: number;
-  readonly stage: string;
-  readonly program: Uint8Array;
-  /** What is installed already, oldest first. */
-  readonly chain: readonly InstalledProgram[];
+  /** All stages up to the one to enter, which is the last. */
+  readonly stages: readonly StagePrograms[];
+  /** Which thread has which role. */
+  readonly roles: ReadonlyMap<number, string>;
+  /** Of those, the ones that were given their role's programs of the earlier stages. */
+  readonly given: ReadonlySet<number>;
   readonly inheritedFilters: number;
   readonly moveBroker: () => Promise<void>;
   readonly deadlineMs: number;
@@ -26,7 +30,7 @@ export interface TightenOptions {
 
 export interface Tightened {
   readonly verification: Verification;
-  /** How long the one thread that carried the injection stood still. */
+  /** How long the one thread that carried the filter stood still, or all threads where each got its own. */
   readonly stoppedMicroseconds: number;
 }
 
@@ -35,20 +39,94 @@ export class NothingChanged extends RatchetError {}
 
 /** Enters the stage or throws; see the file's head for what a throw means. */
 export async function tighten(options: TightenOptions): Promise<Tightened> {
-  const { pid, pidfd, stage, program, chain, inheritedFilters, deadlineMs } = options;
+  const { stages } = options;
+  const entered = stages.slice(0, -1);
+  const stage = stages.at(-1);
+  if (stage === undefined) throw new Error('no stage to enter');
   await options.moveBroker().catch((cause: unknown) => {
-    throw brokerStayed(stage, cause);
+    throw brokerStayed(stage.name, cause);
   });
+  const stoppedMicroseconds =
+    rolesIn(entered).size > 0 ? installByThread(options, stage) : installEverywhere(options, stage);
+  const verification = verifyThreads(options);
+  if (verification.untraceable.length > 0)
+    throw new RatchetError(
+      'VERIFICATION_FAILED',
+      `stage ${stage.name} could not be verified: ${verification.readBackMissing}`,
+    );
+  return { verification, stoppedMicroseconds };
+}
+
+/** Gives threads that have a role, and none of its programs yet, those of all stages so far. @throws as tighten() does. */
+export function giveRoles(options: Omit<TightenOptions, 'moveBroker'>): Verification {
+  const stage = options.stages.at(-1)?.name ?? '';
+  const threads = newcomers(options);
+  if (threads.length > 0) inject(options, stage, { threads, others: [], alone: true });
+  return verifyThreads(options);
+}
+
+/** By TSYNC, and then what roles have on top. From the first success on a failure is not harmless any more. */
+function installEverywhere(options: TightenOptions, { name, program }: StagePrograms): number {
+  const { pid, pidfd, deadlineMs } = options;
   const injected = native.injectFilter({ pid, pidfd, program, deadlineMs });
-  if (!injected.ok) throw injectionFailed(options, injected);
-  native.quiesceThreads({ pid, pidfd, deadlineMs });
-  const verification = verifyThreads({
+  if (!injected.ok) throw injectionFailed(pid, name, injected);
+  const threads = newcomers(options);
+  if (threads.length > 0) inject(options, name, { threads, others: [], alone: false });
+  return injected.stoppedMicroseconds;
+}
+
+function installByThread(options: TightenOptions, stage: StagePrograms): number {
+  const { stages, roles, given } = options;
+  const threads = [...roles].map(([tid, role]) => ({
+    tid,
+    programs: [
+      stage.program,
+      ...(given.has(tid) ? own(stage, role) : roleChain(stages, role).map(({ program }) => program)),
+    ],
+  }));
+  return inject(options, stage.name, { threads, others: [stage.program], alone: true });
+}
+
+function own({ roles }: StagePrograms, role: string): Uint8Array[] {
+  const program = roles[role]?.program;
+  return program === undefined ? [] : [program];
+}
+
+interface ThreadPrograms {
+  readonly tid: number;
+  readonly programs: readonly Uint8Array[];
+}
+
+/** Threads that have a role and nothing of it yet. */
+function newcomers({ stages, roles, given }: Omit<TightenOptions, 'moveBroker'>): ThreadPrograms[] {
+  return [...roles]
+    .filter(([tid]) => !given.has(tid))
+    .map(([tid, role]) => ({ tid, programs: roleChain(stages, role).map(({ program }) => program) }))
+    .filter(({ programs }) => programs.length > 0);
+}
+
+/** `alone`: nothing was changed before it, so that a failure that changed nothing is harmless. Returns for how long threads stood still. */
+function inject(
+  { pid, pidfd, deadlineMs }: Omit<TightenOptions, 'moveBroker'>,
+  stage: string,
+  wanted: {
+    readonly threads: readonly ThreadPrograms[];
+    readonly others: readonly Uint8Array[];
+    readonly alone: boolean;
+  },
+): number {
+  const programs = [...new Set([...wanted.others, ...wanted.threads.flatMap((thread) => thread.programs)])];
+  const places = (some: readonly Uint8Array[]): number[] => some.map((program) => programs.indexOf(program));
+  const injected = native.injectByThread({
     pid,
-    inheritedFilters,
-    chain: [...chain, { stage, program }],
+    pidfd,
+    programs,
+    threads: wanted.threads.map((thread) => ({ tid: thread.tid, programs: places(thread.programs) })),
+    others: places(wanted.others),
     deadlineMs,
   });
-  return { verification, stoppedMicroseconds: injected.stoppedMicroseconds };
+  if (!injected.ok) throw injectionFailed(pid, stage, { ...injected, dirty: injected.dirty || !wanted.alone });
+  return injected.stoppedMicroseconds;
 }
 
 function brokerStayed(stage: string, cause: unknown): NothingChanged {
@@ -63,10 +141,7 @@ function brokerStayed(stage: string, cause: unknown): NothingChanged {
   );
 }
 
-function injectionFailed(
-  { pid, stage }: TightenOptions,
-  { step, errno, tid, dirty }: Extract<InjectResult, { ok: false }>,
-): RatchetError {
+function injectionFailed(pid: number, stage: string, { step, errno, tid, dirty }: NotInjected): RatchetError {
   const tracer = tracerOf(tid === 0 ? pid : tid);
   const what = `stage ${stage} was not entered: injecting its filter into process ${pid} failed at step ${step}, thread ${tid}`;
   const detail: ErrorDetail = {
@@ -84,6 +159,7 @@ function injectionFailed(
 function injectionCure(step: string): string {
   if (step === 'tsync') return 'a thread has a filter of its own; VMMs must not install seccomp filters themselves';
   if (step === 'seccomp')
-    return 'an earlier stage must allow seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC)';
+    return 'earlier stages must allow seccomp(SECCOMP_SET_MODE_FILTER) with SECCOMP_FILTER_FLAG_TSYNC, and with no flags once threads have roles';
+  if (step === 'stop') return 'a thread did not stop in time: it waits for a device, or for the broker. Try again';
   return 'the launcher must be able to ptrace the VMM: look at kernel.yama.ptrace_scope (2 needs CAP_SYS_PTRACE, 3 forbids it)';
 }

@@ -43,6 +43,7 @@ export class StorageDaemon implements Vmm {
 export const storageDaemonAdapter: Adapter<StorageDaemon> = {
   name: 'qemu-storage-daemon',
   hasBarrier: true,
+  filterableRoles: ['io'],
   prepare: (args, { channelFd }) => {
     for (const word of args) {
       const cure = conflicts[word.replace(/^--?/, '').split('=')[0] ?? ''];

@@ -2,6 +2,7 @@
 // What ratchet has to know of a VMM, and all that is special to one: how it is started so that it can be talked with, how to know that its machine is
 // built, how to let it run, and what its threads are for. The profile's key `vmm` chooses the adapter.
 import type { FdSource } from '../qemu/fd-source.ts';
+import type { ThreadKeeper } from './thread-keeper.ts';
 
 /** One running VMM (or helper of one), as its adapter sees it. */
 export interface Vmm {
@@ -21,6 +22,7 @@ export interface Vmm {
 export interface VmmHost extends FdSource {
   readonly pid: number;
   enter(stage: string): Promise<unknown>;
+  readonly threads: ThreadKeeper;
   /** SIGTERM. */
   terminate(): void;
 }
@@ -41,6 +43,11 @@ export interface Adapter<V extends Vmm = Vmm> {
   readonly name: string;
   /** Whether `launch()` can enter a later stage by itself: there is a moment when everything is set up and the guest has not run. */
   readonly hasBarrier: boolean;
+  /**
+   * Roles whose threads can have filters of their own: those that the VMM makes on request and names. Other threads come and go unseen; and what the main
+   * thread has, every thread that is made later has as well.
+   */
+  readonly filterableRoles: readonly string[];
   /** @param channelFd the number that its end of a stream socket pair has there. @throws RatchetError VMM_ARGUMENT_CONFLICT, ARGUMENT_INVALID. */
   prepare(args: readonly string[], options: { readonly channelFd: number }): PreparedVmm<V>;
 }

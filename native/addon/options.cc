@@ -1,9 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "addon/options.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace ratchet {
+
+namespace {
+
+bool is_count(const Napi::Value& value) {
+  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : NAN;
+  return std::trunc(number) == number && number >= 0 && number <= std::numeric_limits<int>::max();
+}
+
+bool is_bytes(const Napi::Value& value) {
+  return value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_uint8_array;
+}
+
+bool is_object(const Napi::Value& value) { return value.IsObject(); }
+
+std::span<const std::uint8_t> span_of(const Napi::Value& value) {
+  const auto array = value.As<Napi::Uint8Array>();
+  return {array.Data(), array.ByteLength()};
+}
+
+}  // namespace
 
 Options::Options(const Napi::CallbackInfo& info, const char* function) : env_(info.Env()), function_(function) {
   if (info.Length() >= 1 && info[0].IsObject()) {
@@ -33,25 +54,18 @@ int Options::int32(const char* name) {
 int Options::fd(const char* name) { return static_cast<int>(integer(name, 0, std::numeric_limits<int>::max())); }
 
 std::vector<int> Options::fds(const char* name) {
-  const Napi::Value value = get(name);
   std::vector<int> fds;
-  if (!ok_) return fds;
-  const char* wanted = "an array of file descriptor numbers";
-  if (!value.IsArray()) {
-    refuse(name, wanted);
-    return fds;
-  }
-  const auto list = value.As<Napi::Array>();
-  for (std::uint32_t index = 0; index < list.Length(); ++index) {
-    const Napi::Value item = list.Get(index);
-    const double number = item.IsNumber() ? item.As<Napi::Number>().DoubleValue() : NAN;
-    if (std::trunc(number) != number || number < 0 || number > std::numeric_limits<int>::max()) {
-      refuse(name, wanted);
-      return {};
-    }
-    fds.push_back(static_cast<int>(number));
-  }
+  for (const Napi::Value& item : items(name, is_count, "an array of file descriptor numbers")) fds.push_back(item.As<Napi::Number>().Int32Value());
   return fds;
+}
+
+std::vector<std::size_t> Options::places(const char* name, std::size_t count) {
+  std::vector<std::size_t> places;
+  const char* wanted = "an array of places in the list";
+  for (const Napi::Value& item : items(name, is_count, wanted)) places.push_back(item.As<Napi::Number>().Uint32Value());
+  const bool known = std::all_of(places.begin(), places.end(), [count](std::size_t place) { return place < count; });
+  if (ok_ && !known) refuse(name, wanted);
+  return places;
 }
 
 bool Options::boolean(const char* name) {
@@ -74,12 +88,15 @@ std::string Options::text(const char* name) {
 std::span<const std::uint8_t> Options::bytes(const char* name) {
   const Napi::Value value = get(name);
   if (!ok_) return {};
-  if (value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_uint8_array) {
-    const auto array = value.As<Napi::Uint8Array>();
-    return {array.Data(), array.ByteLength()};
-  }
+  if (is_bytes(value)) return span_of(value);
   refuse(name, "a Uint8Array");
   return {};
+}
+
+std::vector<std::span<const std::uint8_t>> Options::bytes_list(const char* name) {
+  std::vector<std::span<const std::uint8_t>> list;
+  for (const Napi::Value& item : items(name, is_bytes, "an array of Uint8Array")) list.push_back(span_of(item));
+  return list;
 }
 
 std::uint64_t Options::unsigned64(const char* name) {
@@ -107,6 +124,31 @@ Options Options::object(const char* name) {
   inner.ok_ = ok_;
   if (ok_) inner.object_ = value.As<Napi::Object>();
   return inner;
+}
+
+std::vector<Options> Options::objects(const char* name) {
+  std::vector<Options> list;
+  for (const Napi::Value& item : items(name, is_object, "an array of objects")) {
+    Options inner(env_, function_, prefix_ + name + "[" + std::to_string(list.size()) + "].");
+    inner.object_ = item.As<Napi::Object>();
+    list.push_back(inner);
+  }
+  return list;
+}
+
+std::vector<Napi::Value> Options::items(const char* name, bool (*fits)(const Napi::Value&), const char* wanted) {
+  const Napi::Value value = get(name);
+  std::vector<Napi::Value> found;
+  if (!ok_) return found;
+  const std::uint32_t length = value.IsArray() ? value.As<Napi::Array>().Length() : 0;
+  bool all_fit = value.IsArray();
+  for (std::uint32_t index = 0; all_fit && index < length; ++index) {
+    found.push_back(value.As<Napi::Array>().Get(index));
+    all_fit = fits(found.back());
+  }
+  if (all_fit) return found;
+  refuse(name, wanted);
+  return {};
 }
 
 void Options::refuse(const char* name, const std::string& wanted) {

@@ -26,16 +26,20 @@ class Options {
   /// An fd number, from 0.
   int fd(const char* name);
   std::vector<int> fds(const char* name);
+  /// Numbers from 0, of which each is the place of something in a list of `count`.
+  std::vector<std::size_t> places(const char* name, std::size_t count);
   bool boolean(const char* name);
   /// Without NUL: the kernel would see only what is before it.
   std::string text(const char* name);
   /// Bytes of a Uint8Array, valid until JavaScript runs again.
   std::span<const std::uint8_t> bytes(const char* name);
+  std::vector<std::span<const std::uint8_t>> bytes_list(const char* name);
   /// A bigint that fits.
   std::uint64_t unsigned64(const char* name);
   std::int64_t signed64(const char* name);
   /// An object within, read by the same rules; its options are named `name.inner`.
   Options object(const char* name);
+  std::vector<Options> objects(const char* name);
 
   /// Leaves the TypeError: "function: option "name" must be ..."
   void refuse(const char* name, const std::string& wanted);
@@ -43,6 +47,8 @@ class Options {
  private:
   Options(Napi::Env env, std::string function, std::string prefix) : env_(env), function_(std::move(function)), prefix_(std::move(prefix)) {}
   Napi::Value get(const char* name);
+  /// The items of an array, each of which satisfies `fits`.
+  std::vector<Napi::Value> items(const char* name, bool (*fits)(const Napi::Value&), const char* wanted);
 
   Napi::Env env_;
   Napi::Object object_;

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tightening of a running process: another seccomp filter for all its threads, put there from outside by ptrace(2).
 //
-// Theory of operation. One thread of the process is stopped and made to call seccomp(2) with TSYNC itself; the kernel then gives
-// the filter to all other threads, those being created included, without stopping them. The thread's registers, signal mask, pending
-// restart and memory are put back, so that the program cannot tell.
+// Theory of operation. Two ways in, and one way to look:
+//  - inject_filter(): one thread of the process is stopped and made to call seccomp(2) with TSYNC itself; the kernel then gives the
+//    filter to all other threads, those being created included, without stopping them.
+//  - inject_by_thread(): threads are stopped together, and each is made to call seccomp(2) for itself alone. This is how threads get
+//    filters that others have not, and how the whole process gets one once its threads differ: TSYNC demands that they do not.
+//  - inspect_threads(): each thread is stopped for a moment and its filters are read from the kernel.
+// A thread's registers, signal mask, pending restart and memory are put back, so that the program cannot tell.
 //
 // A short-lived tracer thread of ours does each operation. When it ends, in whatever way, the kernel detaches everything that it
 // traced: no thread is ever left stopped. From the first change to the last restored register PTRACE_O_EXITKILL is set: if the
@@ -18,7 +22,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string>
 #include <variant>
 #include <vector>
 
@@ -64,18 +70,69 @@ struct NotInjected {
 /// spread one thread's own filter to the others, or fail.
 std::variant<Injected, NotInjected> inject_filter(const InjectOptions& options);
 
-struct QuiesceOptions {
+/// Programs for one thread, by their place in `InjectByThreadOptions::programs`, in the order of installation.
+struct ThreadPrograms {
+  pid_t tid;
+  std::vector<std::size_t> programs;
+};
+
+struct InjectByThreadOptions {
   pid_t pid;
   int pidfd;
+  std::vector<std::span<const std::uint8_t>> programs;
+  std::vector<ThreadPrograms> threads;
+  /// For each thread that `threads` does not name. Empty: those are let be, and go on running.
+  std::vector<std::size_t> others;
+  std::chrono::milliseconds deadline;
+  StepObserver observer = {};
+};
+
+struct InjectedByThread {
+  /// Threads that have more filters now.
+  std::vector<pid_t> tids;
+  /// From the request to stop the first thread until the last was let go.
+  std::chrono::microseconds stopped;
+};
+
+/// Gives single threads filters of their own. With `others`, no thread is left out: all stand still, and the kernel's count of the
+/// process's threads is the number of those that do. Threads made later inherit what their maker has.
+std::variant<InjectedByThread, NotInjected> inject_by_thread(const InjectByThreadOptions& options);
+
+struct InspectOptions {
+  pid_t pid;
+  int pidfd;
+  /// How long to wait for threads that wait for the seccomp supervisor themselves.
+  std::chrono::milliseconds patience;
   std::chrono::milliseconds deadline;
 };
 
-/// Stops and lets go each thread once, one at a time: a call that an older filter judged is then either done or restarted under
-/// the present filters. Returns the threads that were skipped since they wait for the seccomp supervisor. ETIMEDOUT when a thread
-/// could not be stopped.
-Result<std::vector<pid_t>> quiesce_threads(const QuiesceOptions& options);
+/// stopped: it has passed through the kernel's door to user mode since the inspection began. waiting: for the seccomp supervisor, and was
+/// not disturbed. kernel: a worker of the kernel's, which has no user mode. refused: we may not trace it.
+enum class Visit { stopped, waiting, kernel, refused };
 
-/// The filters of one thread as they were installed, oldest first. EACCES without CAP_SYS_ADMIN or under a filter of our own.
-Result<std::vector<std::vector<std::uint8_t>>> read_filters(pid_t tid, std::chrono::milliseconds deadline);
+struct InspectedThread {
+  pid_t tid = 0;
+  std::string name;
+  int seccomp_mode = -1;
+  long filters = -1;
+  bool no_new_privs = false;
+  Visit visit = Visit::refused;
+  /// Places in `Inspection::programs`, oldest first; none where they could not be read.
+  std::optional<std::vector<std::size_t>> programs;
+};
+
+struct Inspection {
+  std::vector<InspectedThread> threads;
+  /// Each program that is installed on some thread, once.
+  std::vector<std::vector<std::uint8_t>> programs;
+  /// Why no programs were read: EACCES without CAP_SYS_ADMIN or under a filter of our own, EINVAL or EIO on kernels that cannot tell.
+  int unreadable = 0;
+  /// The longest that one thread stood still.
+  std::chrono::microseconds longest_stop{0};
+};
+
+/// Stops and lets go each thread once, one at a time: a call that an older filter judged is then either done or restarted under
+/// the present filters; and reads its filters meanwhile. ETIMEDOUT when a thread could not be stopped.
+Result<Inspection> inspect_threads(const InspectOptions& options);
 
 }  // namespace ratchet

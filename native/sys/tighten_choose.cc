@@ -2,7 +2,8 @@
 #include "sys/tighten_choose.h"
 
 #include <algorithm>
-#include <array>
+
+#include "sys/tighten_borrow.h"
 
 namespace ratchet {
 
@@ -22,7 +23,7 @@ std::variant<Chosen, NotInjected> Choice::stop_one(const std::vector<pid_t>& tid
         continue;
       }
       if (stopped.ok()) {
-        if (usable(candidate->tracee)) {
+        if (can_carry_calls(candidate->tracee)) {
           chosen_ = candidate->tracee.tid();
           return Chosen{&candidate->tracee, candidate->asked};
         }
@@ -72,16 +73,6 @@ Choice::~Choice() {
 void Choice::let_go(Tracee& tracee) {
   (void)hide_interruption(tracee, process_);
   (void)tracee.detach();
-}
-
-/// Native code, and nothing under way that an injected call would upset.
-bool Choice::usable(Tracee& tracee) {
-  auto registers = tracee.registers();
-  if (!registers.ok() || !arch::native_code(registers.value())) return false;
-  std::array<std::uint8_t, arch::syscall_instruction.size()> bytes{};
-  const std::uint64_t at = arch::instruction_pointer(registers.value());
-  const bool at_syscall = !tracee.read_memory(at, bytes) && bytes == arch::syscall_instruction;
-  return arch::restart_can_be_kept(registers.value(), at_syscall);
 }
 
 }  // namespace ratchet

@@ -36,7 +36,6 @@ class Choice {
     Clock::time_point asked;
   };
 
-  bool usable(Tracee& tracee);
   void let_go(Tracee& tracee);
 
   const Process& process_;

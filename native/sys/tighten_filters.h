@@ -4,6 +4,8 @@
 #include <linux/filter.h>
 #include <sys/types.h>
 
+#include <cstdint>
+#include <span>
 #include <vector>
 
 #include "sys/result.h"
@@ -12,6 +14,11 @@ namespace ratchet {
 
 /// The kernel's BPF_MAXINSNS.
 inline constexpr std::size_t longest_program = 4096;
+
+/// Whole instructions, and as many as the kernel takes.
+inline bool is_program(std::span<const std::uint8_t> bytes) {
+  return !bytes.empty() && bytes.size() % sizeof(sock_filter) == 0 && bytes.size() / sizeof(sock_filter) <= longest_program;
+}
 
 /// PTRACE_SECCOMP_GET_FILTER for each filter of a thread that we have stopped. Index 0 is the oldest: get_nth_filter() in
 /// kernel/seccomp.c counts from the end of the chain.

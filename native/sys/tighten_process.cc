@@ -80,14 +80,7 @@ Result<Process> Process::pin(pid_t pid, int pidfd) {
   return process;
 }
 
-Result<Process> Process::of_thread(pid_t tid) {
-  auto directory = open_directory(tid);
-  if (!directory.ok()) return directory.failure();
-  return Process(tid, -1, std::move(directory.value()));
-}
-
 bool Process::alive() const {
-  if (pidfd_ < 0) return true;
   // Readable once the whole process has ended; a zombie leader with living threads is not (pidfd_open(2)).
   pollfd poll{pidfd_, POLLIN, 0};
   return ::poll(&poll, 1, 0) == 0;
@@ -117,16 +110,24 @@ Result<Task> Process::task(pid_t tid) const {
   if (state.empty()) return Failure{ESRCH, "read"};
   Task task;
   task.tid = tid;
+  task.name = field(status, "Name");
   task.state = state[0];
   task.tracer = static_cast<pid_t>(number(field(status, "TracerPid"), 10, 0));
   const std::string_view inner = field(status, "NSpid");
   task.inner_tid = static_cast<pid_t>(number(inner.substr(inner.find_last_of(" \t") + 1), 10, tid));
   task.seccomp_mode = static_cast<int>(number(field(status, "Seccomp"), 10, -1));
   task.filters = number(field(status, "Seccomp_filters"), 10, -1);
+  task.no_new_privs = number(field(status, "NoNewPrivs"), 10, 0) == 1;
   const auto set = [&status](const char* name) { return static_cast<std::uint64_t>(number(field(status, name), 16, 0)); };
   task.deliverable = (set("SigPnd") | set("ShdPnd")) & ~set("SigBlk");
   return task;
 }
+
+bool Process::has(pid_t tid) const {
+  return ::faccessat(directory_.get(), ("task/" + std::to_string(tid)).c_str(), F_OK, 0) == 0;
+}
+
+long Process::thread_count() const { return number(field(read("status"), "Threads"), 10, -1); }
 
 bool Process::ending(pid_t tid) const {
   // A zombie has the flag still; for a thread that is gone flags() says it too.

@@ -17,6 +17,7 @@ namespace ratchet {
 /// From /proc/PID/task/TID/status (proc(5)).
 struct Task {
   pid_t tid = 0;
+  std::string name;
   char state = '?';
   pid_t tracer = 0;
   /// The tid in the thread's own pid namespace, which is what seccomp(2) returns there.
@@ -24,6 +25,7 @@ struct Task {
   int seccomp_mode = -1;
   /// -1 where the kernel does not tell (before Linux 5.9).
   long filters = -1;
+  bool no_new_privs = false;
   /// Signals that are pending and not blocked.
   std::uint64_t deliverable = 0;
 
@@ -34,8 +36,6 @@ class Process {
  public:
   /// ESRCH unless `pidfd` refers to `pid` and at least one thread of it lives.
   static Result<Process> pin(pid_t pid, int pidfd);
-  /// By number alone: whichever process has a thread with that tid now.
-  static Result<Process> of_thread(pid_t tid);
 
   /// False once the last thread has ended.
   bool alive() const;
@@ -43,6 +43,10 @@ class Process {
   std::vector<pid_t> tasks() const;
   /// ESRCH when the thread is gone.
   Result<Task> task(pid_t tid) const;
+  /// A thread with this id is the process's now.
+  bool has(pid_t tid) const;
+  /// The kernel's own count of the process's threads, zombies included; -1 when it is gone.
+  long thread_count() const;
   /// The thread is gone, has begun to end, or is a zombie: it runs no more program code.
   bool ending(pid_t tid) const;
   /// A thread that the kernel made for itself in the process (io_uring and vhost workers): it has no user mode.

@@ -32,9 +32,7 @@ Outcome Tracee::seize() {
     return failed;
   }
   // The tid may have passed to another process between the listing and now. If so the kernel lets that one go with our thread.
-  auto task = process_.task(tid_);
-  if (!task.ok()) return task.failure();
-  if (task.value().tracer != ::gettid()) return Failure{ESRCH, "ptrace"};
+  if (!process_.has(tid_)) return Failure{ESRCH, "ptrace"};
   return {};
 }
 

@@ -76,9 +76,9 @@ async function tightenOnce(program: string, threads: number, filter: Uint8Array)
   const injected = native.injectFilter({ pid, pidfd, program: filter, deadlineMs });
   if (!injected.ok) throw new Error(`the filter was not injected: ${injected.step}, errno ${injected.errno}`);
   const atQuiesce = performance.now();
-  native.quiesceThreads({ pid, pidfd, deadlineMs });
   const atVerify = performance.now();
-  verifyThreads({ pid, inheritedFilters: ownFilterCount(), chain: [{ stage: 'start', program: filter }], deadlineMs });
+  const stages = [{ name: 'start', program: filter, roles: {} }];
+  verifyThreads({ pid, pidfd, inheritedFilters: ownFilterCount(), stages, roles: new Map(), deadlineMs });
   const ended = performance.now();
   return {
     stoppedMicroseconds: injected.stoppedMicroseconds,

@@ -9,7 +9,6 @@ import { type Grant, withGrants } from '../../core/policy/index.ts';
 import { loadProfile } from '../../core/profile-files.ts';
 import { ownFilterCount } from '../../core/stages/tasks.ts';
 import { type Tightened, tighten } from '../../core/stages/tighten.ts';
-import type { InstalledProgram } from '../../core/stages/verify.ts';
 import { buildProgram } from '../native/build-program.ts';
 
 const deadlineMs = 10_000;
@@ -29,7 +28,8 @@ export async function imprison(grants: readonly Grant[] = []): Promise<Prisoner>
   const profile = withGrants(loadProfile('qemu'), grants);
   const { stages } = compileProfile(profile);
   const broker = await startBroker({ profile, logFd: 'ignore', ownedPaths: [], deadlineMs });
-  const [first, ...later] = stages;
+  const [first] = stages;
+  let entered = 1;
   if (first === undefined) throw new Error('a profile without stages');
   const path = buildProgram('escape', 'test/hostile/programs');
   const staged = await startStaged({
@@ -52,7 +52,6 @@ export async function imprison(grants: readonly Grant[] = []): Promise<Prisoner>
     return done === true ? `ended by ${(await ended).signal ?? 'itself'}` : value;
   };
   if ((await line()) !== 'ready') throw new Error('the prisoner did not come up');
-  const chain: InstalledProgram[] = [{ stage: first.name, program: first.program }];
   return {
     pid,
     broker,
@@ -62,19 +61,19 @@ export async function imprison(grants: readonly Grant[] = []): Promise<Prisoner>
       return line();
     },
     tighten: async () => {
-      const next = later.shift();
+      const next = stages[entered];
       if (next === undefined) throw new Error('there is no later stage');
       const tightened = await tighten({
         pid,
         pidfd: pidfd.fd,
-        stage: next.name,
-        program: next.program,
-        chain,
+        stages: stages.slice(0, entered + 1),
+        roles: new Map(),
+        given: new Set(),
         inheritedFilters: ownFilterCount(),
         moveBroker: () => broker.client.enterStage(next.epoch),
         deadlineMs,
       });
-      chain.push({ stage: next.name, program: next.program });
+      entered++;
       return tightened;
     },
     [Symbol.asyncDispose]: async () => {

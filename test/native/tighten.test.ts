@@ -37,7 +37,7 @@ afterEach(async () => {
   expect(openFdsOfSelf().length).toBeLessThanOrEqual(fdsBefore);
 });
 
-describe('injectFilter and quiesceThreads change nothing that a program can see', () => {
+describe('injectFilter and inspectThreads change nothing that a program can see', () => {
   it('in threads that wait in calls: none returns EINTR or early', async () => {
     await using victim = await Victim.start('waiting');
     await victim.asleep();
@@ -220,37 +220,52 @@ describe('injectFilter refuses, with nothing changed,', () => {
     const refusal = { ok: false, step: 'process', errno: ESRCH, tid: other.pid, dirty: false };
     const options = { pidfd: victim.pidfd, program: allowAll, deadlineMs: 1000 };
     expect(native.injectFilter({ pid: other.pid, ...options })).toEqual(refusal);
-    expect(() => native.quiesceThreads({ pid: other.pid, pidfd: victim.pidfd, deadlineMs: 1000 })).toThrow(/ESRCH/);
+    expect(() =>
+      native.inspectThreads({ pid: other.pid, pidfd: victim.pidfd, patienceMs: 0, deadlineMs: 1000 }),
+    ).toThrow(/ESRCH/);
     expect(other.filters()).toEqual([0]);
   });
 });
 
-describe('readFilters', () => {
-  it('gives the programs of a thread, oldest first, the longest included', async () => {
+describe('inspectThreads', () => {
+  it('gives the programs of each thread, oldest first, the longest included', async () => {
     await using victim = await Victim.start('filtered');
     const second = assemble([{ nr: 163, verdict: verdict.errno(2) }]);
     const noOperation = Buffer.from('0000000000000000', 'hex');
     const longest = Buffer.concat([...Array.from({ length: 4095 }, () => noOperation), allowAll]);
     expect(victim.inject(second)).toMatchObject({ ok: true });
     expect(victim.inject(longest)).toMatchObject({ ok: true });
-    for (const { tid } of victim.threads()) {
-      const programs = native.readFilters({ tid, deadlineMs: 10_000 });
-      expect(programs.map((program) => program.length)).toEqual([32, 32, 32768]);
-      expect(programs[1]?.equals(second)).toBe(true);
-      expect(programs[2]?.equals(longest)).toBe(true);
+    const { threads, programs, unreadable } = victim.inspect();
+    expect(unreadable).toBe(0);
+    expect(threads.map(({ tid }) => tid).sort()).toEqual(
+      victim
+        .threads()
+        .map(({ tid }) => tid)
+        .sort(),
+    );
+    for (const thread of threads) {
+      expect(thread).toMatchObject({ visit: 'stopped', mode: 2, filters: 3, noNewPrivs: true });
+      const own = thread.programs?.map((place) => programs[place]);
+      expect(own?.map((program) => program?.length)).toEqual([32, 32, 32768]);
+      expect(own?.[1]?.equals(second)).toBe(true);
+      expect(own?.[2]?.equals(longest)).toBe(true);
     }
+    expect(programs).toHaveLength(3);
     expect(await victim.end()).toBe('ok');
   });
 
   it('gives none for a thread without a filter, and does not disturb its call', async () => {
     await using victim = await Victim.start('waiting');
     await victim.asleep();
-    for (const { tid } of victim.threads()) expect(native.readFilters({ tid, deadlineMs: 10_000 })).toEqual([]);
+    for (const thread of victim.inspect().threads)
+      expect(thread).toMatchObject({ visit: 'stopped', mode: 0, programs: [] });
     expect(await victim.end()).toBe('ok');
   });
 
-  it('throws ESRCH for nobody', () => {
-    expect(() => native.readFilters({ tid: 2 ** 22 + 1, deadlineMs: 1000 })).toThrow(/ESRCH/);
+  it('says of a thread that is traced that it could not be looked at', async () => {
+    await using victim = await Victim.start('traced');
+    expect(victim.inspect().threads).toMatchObject([{ tid: victim.pid, visit: 'refused' }]);
+    expect(await victim.end()).toBe('ok');
   });
 });
 

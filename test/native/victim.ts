@@ -4,7 +4,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { native } from '../../native/index.ts';
+import { type Inspection, native } from '../../native/index.ts';
 import { packagePath } from '../../native/package-path.ts';
 import { buildProgram } from './build-program.ts';
 import { everyones } from './everyones.ts';
@@ -51,8 +51,21 @@ export class Victim {
     return native.injectFilter({ pid, pidfd: this.pidfd, program, deadlineMs: 10_000 });
   }
 
-  quiesce(deadlineMs = 10_000): readonly number[] {
-    return native.quiesceThreads({ pid: this.pid, pidfd: this.pidfd, deadlineMs }).waitingForBroker;
+  inspect(deadlineMs = 10_000): Inspection {
+    return native.inspectThreads({ pid: this.pid, pidfd: this.pidfd, patienceMs: 0, deadlineMs });
+  }
+
+  /** Gives every thread a filter, each by itself. */
+  injectByThread(program: Buffer = allowAll): ReturnType<typeof native.injectByThread> {
+    const { pid, pidfd } = this;
+    return native.injectByThread({ pid, pidfd, programs: [program], threads: [], others: [0], deadlineMs: 10_000 });
+  }
+
+  /** Threads that were not sent through user mode, since they wait for a supervisor. */
+  quiesce(): readonly number[] {
+    return this.inspect()
+      .threads.filter(({ visit }) => visit === 'waiting')
+      .map(({ tid }) => tid);
   }
 
   /** Every thread that runs program code. */

@@ -5,22 +5,31 @@ import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { RatchetError } from '../../core/errors.ts';
 import { OwnedFd } from '../../core/owned-fd.ts';
+import type { StagePrograms } from '../../core/stages/chain.ts';
 import { ownFilterCount, readTasks, tracerOf } from '../../core/stages/tasks.ts';
 import { NothingChanged, tighten } from '../../core/stages/tighten.ts';
-import { type InstalledProgram, verifyThreads } from '../../core/stages/verify.ts';
+import { verifyThreads } from '../../core/stages/verify.ts';
 import { native } from '../../native/index.ts';
 import { launchBare } from '../launch/bare.ts';
 import { shippedPrograms } from '../launch/shipped-programs.ts';
 
 const inheritedFilters = ownFilterCount();
 const deadlineMs = 10_000;
-const [start, running] = shippedPrograms() as [InstalledProgram, InstalledProgram];
+const [start, running] = shippedPrograms() as readonly StagePrograms[] as [StagePrograms, StagePrograms];
 
 describe('verification', () => {
   test('finds a filter too few, one too many, and a program that is not the compiled one', async () => {
     await using sandbox = await launchBare([], { until: 'start' });
-    const verify = (chain: readonly InstalledProgram[], inherited = inheritedFilters): unknown =>
-      verifyThreads({ pid: sandbox.pid, inheritedFilters: inherited, chain, deadlineMs });
+    using pidfd = new OwnedFd(native.openPidfd({ pid: sandbox.pid, thread: false }));
+    const verify = (stages: readonly StagePrograms[], inherited = inheritedFilters): unknown =>
+      verifyThreads({
+        pid: sandbox.pid,
+        pidfd: pidfd.fd,
+        inheritedFilters: inherited,
+        stages,
+        roles: new Map(),
+        deadlineMs,
+      });
     expect(verify([start])).toMatchObject({ readBackMissing: undefined });
     expect(() => verify([start, running])).toThrow(/thread \d+ \(.*\) has \d+ filters, not \d+/);
     expect(() => verify([])).toThrow(/filters, not/);
@@ -34,7 +43,9 @@ describe('verification', () => {
   test('finds a process without filters, and one that is gone', async () => {
     const child = spawn('sleep', ['1000'], { stdio: 'ignore' });
     const pid = child.pid ?? 0;
-    const verify = (): unknown => verifyThreads({ pid, inheritedFilters: 0, chain: [start], deadlineMs });
+    using pidfd = new OwnedFd(native.openPidfd({ pid, thread: false }));
+    const verify = (): unknown =>
+      verifyThreads({ pid, pidfd: pidfd.fd, inheritedFilters: 0, stages: [start], roles: new Map(), deadlineMs });
     expect(verify).toThrow(/mode 0, not 2|no_new_privs off|filters, not/);
     const ended = once(child, 'exit');
     child.kill('SIGKILL');
@@ -52,9 +63,9 @@ describe('tighten', () => {
     const moving = tighten({
       pid: sandbox.pid,
       pidfd: pidfd.fd,
-      stage: running.stage,
-      program: running.program,
-      chain: [start],
+      stages: [start, running],
+      roles: new Map(),
+      given: new Set(),
       inheritedFilters,
       deadlineMs,
       moveBroker: () => Promise.reject(new RatchetError('BROKER_TIMEOUT', 'it sleeps')),
@@ -73,10 +84,10 @@ describe('tighten', () => {
     const moving = tighten({
       pid: sandbox.pid,
       pidfd: pidfd.fd,
-      stage: 'nonsense',
       // One instruction that is none.
-      program: Buffer.from('ffffffffffffffff', 'hex'),
-      chain: [start],
+      stages: [start, { name: 'nonsense', program: Buffer.from('ffffffffffffffff', 'hex'), roles: {} }],
+      roles: new Map(),
+      given: new Set(),
       inheritedFilters,
       deadlineMs,
       moveBroker: () => Promise.resolve(),

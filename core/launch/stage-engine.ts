@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// The stage that a VMM is in, and all that changes the filters of its threads. One thing at a time: a stage change, a new thread that gets the
+// filters of its role, a look at all threads.
+import type { CompiledStage } from '../compiler/index.ts';
+import { rolesIn } from '../stages/chain.ts';
+import { giveRoles, type Tightened, type TightenOptions, tighten } from '../stages/tighten.ts';
+import { type Verification, verifyThreads } from '../stages/verify.ts';
+import type { ThreadKeeper } from '../vmm/thread-keeper.ts';
+import type { ThreadRoles } from './thread-roles.ts';
+
+export interface StageEngineParts {
+  readonly pid: number;
+  readonly pidfd: number;
+  readonly stages: readonly CompiledStage[];
+  readonly inheritedFilters: number;
+  readonly deadlineMs: number;
+  readonly roles: ThreadRoles;
+  /** Throws when the process has ended: nothing may be done by its number then. */
+  readonly assertAlive: () => void;
+  /** Makes the broker judge by this epoch. */
+  readonly moveBroker: (epoch: number) => Promise<void>;
+}
+
+export class StageEngine implements ThreadKeeper {
+  readonly #parts: StageEngineParts;
+  #epoch = 0;
+  #last: Promise<void> = Promise.resolve();
+  #unfiltered = false;
+
+  constructor(parts: StageEngineParts) {
+    this.#parts = parts;
+  }
+
+  get stage(): string {
+    return this.#parts.stages[this.#epoch]?.name ?? '';
+  }
+
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** Whether threads of a role have filters of their own in the present stage. */
+  hasRole(role: string): boolean {
+    return rolesIn(this.#entered()).has(role);
+  }
+
+  /** Runs `act` when all that was asked before is done. */
+  async inTurn<T>(act: () => Promise<T>): Promise<T> {
+    const turn = this.#last.then(act);
+    this.#last = turn.then(
+      () => undefined,
+      () => undefined,
+    );
+    return await turn;
+  }
+
+  /** Enters the next stage. To be called in turn. @throws as tighten() does. */
+  async enterNext(): Promise<Tightened> {
+    const epoch = this.#epoch + 1;
+    const { moveBroker } = this.#parts;
+    const stages = this.#parts.stages.slice(0, epoch + 1);
+    const roles = await this.#rolesFor(stages);
+    const tightened = await tighten({
+      ...this.#options(stages, roles),
+      moveBroker: () => moveBroker(epoch),
+    });
+    this.#epoch = epoch;
+    this.#remember(roles);
+    return tightened;
+  }
+
+  /** To be called in turn. @throws RatchetError VERIFICATION_FAILED. */
+  async verify(): Promise<Verification> {
+    const stages = this.#entered();
+    const roles = await this.#rolesFor(stages);
+    this.#parts.assertAlive();
+    return verifyThreads(this.#options(stages, roles));
+  }
+
+  async adding<T>(role: string, add: () => Promise<T>, pause?: () => Promise<() => Promise<void>>): Promise<T> {
+    if (!rolesIn(this.#parts.stages).has(role)) return await add();
+    return await this.inTurn(async () => {
+      if (!this.hasRole(role)) return await add();
+      const resume = await pause?.();
+      this.#unfiltered = true;
+      const added = await add().catch(async (error: unknown) => {
+        // It may have made the thread all the same.
+        await this.#filterNewThreads();
+        await resume?.();
+        throw error;
+      });
+      await this.#filterNewThreads();
+      await resume?.();
+      return added;
+    });
+  }
+
+  async beforeRunning(): Promise<void> {
+    if (this.#unfiltered) await this.inTurn(() => this.#filterNewThreads());
+  }
+
+  async #filterNewThreads(): Promise<void> {
+    const stages = this.#entered();
+    const roles = await this.#rolesFor(stages);
+    this.#parts.assertAlive();
+    giveRoles(this.#options(stages, roles));
+    this.#remember(roles);
+    this.#unfiltered = false;
+  }
+
+  /** Threads in roles that have filters; nobody is asked where there are none. */
+  async #rolesFor(stages: readonly CompiledStage[]): Promise<ReadonlyMap<number, string>> {
+    const withFilters = rolesIn(stages);
+    if (withFilters.size === 0) return new Map();
+    const named = await this.#parts.roles.named();
+    return new Map([...named].filter(([, role]) => withFilters.has(role)));
+  }
+
+  #options(stages: readonly CompiledStage[], roles: ReadonlyMap<number, string>): Omit<TightenOptions, 'moveBroker'> {
+    const { pid, pidfd, inheritedFilters, deadlineMs } = this.#parts;
+    return { pid, pidfd, inheritedFilters, deadlineMs, stages, roles, given: this.#parts.roles.given };
+  }
+
+  #entered(): readonly CompiledStage[] {
+    return this.#parts.stages.slice(0, this.#epoch + 1);
+  }
+
+  #remember(roles: ReadonlyMap<number, string>): void {
+    for (const [tid, role] of roles) this.#parts.roles.give(tid, role);
+  }
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+import { startTimeOf } from '../stages/start-time.ts';
+
+/**
+ * Which thread of a process has which role, and which were given its filters. The VMM names its threads itself, and may lie once a guest has taken
+ * it over. So a thread that was given a role keeps it, whatever the VMM says of it later.
+ */
+export class ThreadRoles {
+  readonly #pid: number;
+  readonly #ask: () => Promise<ReadonlyMap<number, string>>;
+  readonly #given = new Map<number, { readonly role: string; readonly startTime: string | undefined }>();
+
+  constructor(pid: number, ask: () => Promise<ReadonlyMap<number, string>>) {
+    this.#pid = pid;
+    this.#ask = ask;
+  }
+
+  /** Threads that have a role, by id. @throws when the VMM does not answer and no thread was given a role yet. */
+  async named(): Promise<ReadonlyMap<number, string>> {
+    const given = this.#living();
+    const asked = await this.#ask().catch((error: unknown) => {
+      if (given.size === 0) throw error;
+      return new Map<number, string>();
+    });
+    return new Map([...asked, ...given]);
+  }
+
+  /** The same for people to read; the leader is the main thread even where the VMM does not answer. */
+  async labels(): Promise<ReadonlyMap<number, string>> {
+    const named = await this.named().catch(() => new Map<number, string>());
+    return new Map([[this.#pid, 'main'], ...named]);
+  }
+
+  get given(): ReadonlySet<number> {
+    return new Set(this.#living().keys());
+  }
+
+  give(tid: number, role: string): void {
+    this.#given.set(tid, { role, startTime: startTimeOf(this.#pid, tid) });
+  }
+
+  #living(): Map<number, string> {
+    for (const [tid, { startTime }] of this.#given)
+      if (startTime === undefined || startTimeOf(this.#pid, tid) !== startTime) this.#given.delete(tid);
+    return new Map([...this.#given].map(([tid, { role }]) => [tid, role]));
+  }
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// A stopped thread that is made to perform system calls for us, and gets back what it had: registers with vector state, signal mask,
+// restartable sequence, and the call that the stop interrupted.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "sys/result.h"
+#include "sys/tighten.h"
+#include "sys/tighten_step.h"
+#include "sys/tighten_tracee.h"
+
+namespace ratchet {
+
+/// At an event stop: native code, and nothing under way that an injected call would upset.
+bool can_carry_calls(Tracee& tracee);
+
+class BorrowedThread {
+ public:
+  /// `tracee` is at an event stop. `instruction` is the address of a syscall instruction in the process.
+  BorrowedThread(Tracee& tracee, const Process& process, std::uint64_t instruction, const StepObserver& observer)
+      : tracee_(&tracee), process_(&process), instruction_(instruction), observer_(&observer) {}
+
+  pid_t tid() const { return tracee_->tid(); }
+  void tell(const char* step) const { observer_->tell(step, tid()); }
+
+  bool usable() { return can_carry_calls(*tracee_); }
+  /// Saves what will be changed, and makes the death of our thread the death of the process. A failure: nothing was changed.
+  std::optional<StepFailure> save();
+  /// Blocks the signals. From here to let_go() a failure leaves the thread traced with EXITKILL: the process dies as our thread ends.
+  std::optional<StepFailure> mask();
+  /// As call_in_thread().
+  Result<std::int64_t> call(long number, const arch::Arguments& arguments, const Deadline& deadline);
+  Outcome write_memory(std::uint64_t address, std::span<const std::uint8_t> bytes) { return tracee_->write_memory(address, bytes); }
+  /// Puts everything back and compares. Leaves the thread at an event stop.
+  std::optional<StepFailure> put_back(const Deadline& deadline);
+  /// Detaching drops EXITKILL in the same step.
+  std::optional<StepFailure> let_go();
+
+ private:
+  struct Saved {
+    arch::Registers registers;
+    std::vector<std::uint8_t> vector_state;
+    std::uint64_t signal_mask;
+    std::uint64_t rseq_section;
+  };
+
+  Tracee* tracee_;
+  const Process* process_;
+  std::uint64_t instruction_;
+  const StepObserver* observer_;
+  Saved saved_{};
+};
+
+}  // namespace ratchet

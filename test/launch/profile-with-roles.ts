@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+import { readFileSync } from 'node:fs';
+import { parse } from 'yaml';
+import { packagePath } from '../../native/package-path.ts';
+
+type Profile = { stages: Record<string, { roles?: Record<string, unknown> }> } & Record<string, unknown>;
+
+/** The profile of QEMU with other roles: by stage, what each role may not call. */
+export function profileWithRoles(
+  removed: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>>,
+): Readonly<Record<string, unknown>> {
+  const profile = parse(readFileSync(packagePath('profiles/qemu.yaml'), 'utf8')) as Profile;
+  for (const stage of Object.values(profile.stages)) delete stage.roles;
+  for (const [stage, roles] of Object.entries(removed))
+    (profile.stages[stage] as Profile['stages'][string]).roles = Object.fromEntries(
+      Object.entries(roles).map(([role, names]) => [role, { why: 'a test', remove: names }]),
+    );
+  return profile;
+}
+
+export const vcpuAndIo = {
+  running: { vcpu: ['memfd_create', 'bind'], io: ['memfd_create'] },
+  sealed: { vcpu: ['memfd_create', 'bind', 'listen'] },
+} as const;
