@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import { writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { compileFilter } from '../compiler/index.ts';
 import { RatchetError } from '../errors.ts';
@@ -11,6 +10,7 @@ import { loadAnyProfile } from './any-profile.ts';
 import { collect } from './collect.ts';
 import { readRawProgram } from './raw-program.ts';
 import { chosenArch, chosenFilter, chosenStage } from './stage-filter.ts';
+import { writeOutput } from './write-output.ts';
 
 interface CompileOptions {
   readonly stage?: string;
@@ -38,8 +38,7 @@ export function addCompile(program: Command): void {
     .action((name: string, options: CompileOptions) => {
       const arch = chosenArch(options.arch);
       const text = render(readRawProgram(name) ?? compileStage(name, arch, options), arch, options.format);
-      if (options.output === '-') process.stdout.write(text);
-      else writeOutput(options.output, text);
+      writeOutput(options.output, text);
     });
 }
 
@@ -49,19 +48,6 @@ function compileStage(name: string, arch: Arch, options: CompileOptions): Uint8A
   const { program } = compileFilter(filter, countsOption(profile));
   verifyFilter(program, filter);
   return program;
-}
-
-function writeOutput(file: string, text: Uint8Array | string): void {
-  try {
-    writeFileSync(file, text);
-  } catch (cause) {
-    const { code = 'EIO' } = cause as NodeJS.ErrnoException;
-    throw new RatchetError('ARGUMENT_INVALID', `cannot write ${file}`, {
-      errno: code,
-      next: 'give --output a file that can be written',
-      cause,
-    });
-  }
 }
 
 function render(program: Uint8Array, arch: Arch, format: string): Uint8Array | string {

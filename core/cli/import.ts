@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import { RatchetError } from '../errors.ts';
+import { importFirecracker } from '../formats/import/firecracker.ts';
+import { importMinijail } from '../formats/import/minijail.ts';
 import { type ImportOptions, type ImportResult, importOci } from '../formats/import/oci.ts';
 import { importProgram } from '../formats/import/program.ts';
 import { parseSeccompTools } from '../formats/import/seccomp-tools.ts';
@@ -21,6 +24,9 @@ type Importer = (bytes: Uint8Array, options: ImportOptions) => ImportResult;
 const importers: Readonly<Record<string, Importer>> = {
   oci: (bytes, options) => importOci(textOf(bytes), options),
   docker: (bytes, options) => importOci(textOf(bytes), options),
+  firecracker: (bytes, options) => importFirecracker(textOf(bytes), options),
+  minijail: (bytes, options) =>
+    importMinijail(textOf(bytes), { ...options, include: (path) => includeBeside(options.file, path) }),
   'seccomp-tools': (bytes, options) => importProgram(parseSeccompTools(textOf(bytes), options.file), options),
   raw: importProgram,
 };
@@ -39,6 +45,8 @@ export function addImport(program: Command): void {
 Formats:
   oci            runtime-spec linux.seccomp, a whole config.json, or a Kubernetes SeccompProfile
   docker         the JSON of Docker, Podman and containers/common
+  firecracker    the JSON of Firecracker's seccompiler or of rust-vmm: thread classes become roles
+  minijail       a .policy file of minijail (crosvm, ChromeOS, Android), with what it includes
   seccomp-tools  the listing that seccomp-tools dump or disasm prints
   raw            a BPF program: consecutive struct sock_filter
 
@@ -63,6 +71,12 @@ Examples:
 
 function textOf(bytes: Uint8Array): string {
   return new TextDecoder().decode(bytes);
+}
+
+/** `@include ./common.policy` is looked for beside the file that includes it. */
+function includeBeside(file: string, path: string): { readonly text: string; readonly file: string } {
+  const included = join(dirname(file), path);
+  return { text: textOf(readBytes(included)), file: included };
 }
 
 function readBytes(file: string): Uint8Array {

@@ -18,10 +18,21 @@ export interface ProfileDocument {
   within(path: Path, offset: number): Source;
 }
 
-/** Reads the text; syntax errors become problems, and then there is no document. */
-export function readDocument(text: string, file: string, problems: ProblemList): ProfileDocument | undefined {
+/** Reads the text; syntax errors become problems, and then there is no document. `bigints`: whole numbers of any size, as bigint. */
+export function readDocument(
+  text: string,
+  file: string,
+  problems: ProblemList,
+  { bigints = false }: { readonly bigints?: boolean } = {},
+): ProfileDocument | undefined {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, prettyErrors: false, version: '1.2' });
+  const document = parseDocument(text, {
+    lineCounter: lines,
+    uniqueKeys: true,
+    prettyErrors: false,
+    version: '1.2',
+    intAsBigInt: bigints,
+  });
   const source = (offset: number): Source => {
     const { line, col } = lines.linePos(offset);
     return { file, line: Math.max(line, 1), column: Math.max(col, 1) };

@@ -4,7 +4,9 @@
 import { stringify } from 'yaml';
 import { letsThrough } from '../../policy/actions.ts';
 import { dangerousCalls } from '../../policy/dangerous.ts';
-import type { Action } from '../../policy/types.ts';
+import { type ConditionContext, parseCondition } from '../../policy/expression/parse.ts';
+import { canBothHold, satisfiable } from '../../policy/satisfiable.ts';
+import type { Action, Arch, Condition } from '../../policy/types.ts';
 import { errnoName } from '../../tables/index.ts';
 
 /** One alternative for one call. `when` is undefined for all arguments. */
@@ -18,29 +20,40 @@ export interface CallRule {
 /** The kernel's own order of actions, strictest first (include/uapi/linux/seccomp.h). */
 const strictness = ['kill-process', 'kill-thread', 'trap', 'errno', 'broker', 'trace', 'log', 'allow'];
 
-/** Rules of different actions for one call must not overlap in a profile: the stricter one wins, and the looser ones say so. */
-export function disjoint(name: string, rules: readonly CallRule[], losses: string[]): readonly CallRule[] {
+/** Rules of different actions for one call must not overlap in a profile: where two hold, the stricter one wins, and the loss is told. */
+export function disjoint(
+  name: string,
+  rules: readonly CallRule[],
+  { arch, losses }: { readonly arch: Arch; readonly losses: string[] },
+): readonly CallRule[] {
   const byAction = new Map<string, CallRule[]>();
   for (const rule of rules) {
     const key = JSON.stringify(rule.action);
     byAction.set(key, [...(byAction.get(key) ?? []), rule]);
   }
   if (byAction.size < 2) return merged(rules);
-  losses.push(`${name} has entries of different actions: where two hold, the stricter one was taken`);
-  const groups = [...byAction.values()].sort((a, b) => rank(a) - rank(b));
+  const context = { arch, syscall: name };
   const result: CallRule[] = [];
-  const stricter: string[] = [];
+  const stricter: { readonly text: string; readonly condition: Condition }[] = [];
+  let overlaps = false;
+  const groups = [...byAction.values()].sort((a, b) => rank(a) - rank(b));
   for (const group of groups) {
     const open = group.find(({ when }) => when === undefined);
     if (open !== undefined) {
+      overlaps = true;
       result.push({ ...open, when: stricter.length === 0 ? undefined : 'otherwise' });
       break;
     }
-    const own = merged(group);
-    const without = stricter.map((text) => ` and not (${text})`).join('');
-    result.push(...own.map((rule) => ({ ...rule, when: `(${rule.when})${without}` })));
-    stricter.push(...own.map(({ when }) => when ?? ''));
+    const own = merged(group).map((rule) => ({ rule, condition: parseCondition(rule.when ?? '', context) }));
+    for (const { rule, condition } of own) {
+      const over = stricter.filter((other) => canBothHold(condition, other.condition) !== 'no');
+      overlaps ||= over.length > 0;
+      const without = over.map(({ text }) => ` and not (${text})`).join('');
+      result.push(without === '' ? rule : { ...rule, when: `(${rule.when})${without}` });
+    }
+    stricter.push(...own.map(({ rule, condition }) => ({ text: rule.when ?? '', condition })));
   }
+  if (overlaps) losses.push(`${name} has entries of different actions: where two hold, the stricter one was taken`);
   return result;
 }
 
@@ -149,4 +162,16 @@ function nameFrom(file: string): string {
       .at(-1)
       ?.replace(/\.[^.]*$/, '') ?? '';
   return base === '' ? 'imported' : base;
+}
+
+/** A number as conditions write it. */
+export function hex(value: bigint): string {
+  return value < 10n ? String(value) : `0x${value.toString(16)}`;
+}
+
+/** The condition, or `always` or `never` where it is that. Throws ExpressionError. */
+export function simplified(text: string, context: ConditionContext): string {
+  const condition: Condition = parseCondition(text, context);
+  if (satisfiable(condition) === 'no') return 'never';
+  return satisfiable({ kind: 'not', term: condition }) === 'no' ? 'always' : text;
 }

@@ -9,11 +9,9 @@ import { parse } from 'yaml';
 import { RatchetError } from '../../errors.ts';
 import { sameAction } from '../../policy/actions.ts';
 import { neverBrokered } from '../../policy/dangerous.ts';
-import { parseCondition } from '../../policy/expression/parse.ts';
-import { satisfiable } from '../../policy/satisfiable.ts';
-import type { Action, Arch, Condition } from '../../policy/types.ts';
+import type { Action, Arch } from '../../policy/types.ts';
 import { errnoName, parametersOf, syscallNumber } from '../../tables/index.ts';
-import { type CallRule, disjoint, profileText } from './call-rules.ts';
+import { type CallRule, disjoint, hex, profileText, simplified } from './call-rules.ts';
 import { type OciArg, type OciEntry, type OciProfile, ociSchema } from './oci-schema.ts';
 
 export interface ImportOptions {
@@ -61,7 +59,7 @@ export function importOci(text: string, options: ImportOptions): ImportResult {
       `${wideTests.count} comparisons look at all 64 bits of arguments that the kernel takes as 32 bits, as the source does: write the argument without u64() to ignore the high half`,
     );
   }
-  const rules = [...calls].flatMap(([name, list]) => disjoint(name, list, losses));
+  const rules = [...calls].flatMap(([name, list]) => disjoint(name, list, { arch: options.arch, losses }));
   return { profileText: profileText(options.file, { otherwise: fallback }, rules), losses };
 }
 
@@ -228,14 +226,4 @@ function testText({ index, value, valueTwo, op }: OciArg, syscall: string, arch:
   }
   const operator = operators[op];
   return operator === undefined ? undefined : `${argument} ${operator} ${hex(value)}`;
-}
-
-function hex(value: bigint): string {
-  return value < 10n ? String(value) : `0x${value.toString(16)}`;
-}
-
-function simplified(text: string, context: { readonly arch: Arch; readonly syscall: string }): string {
-  const condition: Condition = parseCondition(text, context);
-  if (satisfiable(condition) === 'no') return 'never';
-  return satisfiable({ kind: 'not', term: condition }) === 'no' ? 'always' : text;
 }
