@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // From calls to a counts file: how often each was made, and the values of the arguments that a profile's rules look at.
 
-import type { Arch, Condition, ResolvedProfile } from '../policy/types.ts';
+import { argumentsOf } from '../policy/conditions.ts';
+import type { Arch, ResolvedProfile } from '../policy/types.ts';
 import { constantValue, type Parameter, parametersOf, syscallNumber } from '../tables/index.ts';
 import type { CountsDocument } from './counts.ts';
 
 /** One call as it entered the kernel. */
 export interface RecordedCall {
   readonly name: string;
-  /** The registers; a tracer leaves out those that the call does not have. */
-  readonly args: readonly bigint[];
+  /** The registers; a tracer leaves out those that the call does not have, and those that it shows as text are undefined. */
+  readonly args: readonly (bigint | undefined)[];
 }
 
 export interface CountOptions {
@@ -102,22 +103,6 @@ function interestingArguments(profile: ResolvedProfile): ReadonlyMap<string, Int
       return [name, { parameters, words }];
     }),
   );
-}
-
-function argumentsOf(condition: Condition): readonly number[] {
-  switch (condition.kind) {
-    case 'always':
-    case 'never':
-      return [];
-    case 'compare':
-    case 'in':
-      return [condition.arg];
-    case 'and':
-    case 'or':
-      return condition.terms.flatMap(argumentsOf);
-    case 'not':
-      return argumentsOf(condition.term);
-  }
 }
 
 function showValues(

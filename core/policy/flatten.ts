@@ -84,6 +84,14 @@ function flattenRule(placed: Placed<RawRule>, context: FlattenContext): readonly
   const source = document.at(path);
   if (raw.why === undefined)
     problems.add(source, 'missing-key', 'every rule needs "why": who makes this call, and for what');
+  for (const key of ['why', 'risk'] as const) {
+    if (raw[key]?.startsWith('TODO'))
+      problems.add(
+        document.at([...path, key]),
+        'unreviewed',
+        `this "${key}" is still to be written: say who makes the call and for what, or take the rule out`,
+      );
+  }
   const found = parseRuleAction(raw, document, path, problems);
   if (found === undefined) return [];
   const applies = raw.on === undefined || raw.on.includes(context.arch);

@@ -25,6 +25,7 @@ export const problemCodes = [
   'contradiction',
   'dangerous',
   'not-brokerable',
+  'unreviewed',
   'address',
 ] as const;
 

@@ -16,7 +16,7 @@ const flags = (names: RegExp): Naming => ({ kind: 'flags', names });
 
 const messageFlags = flags(/^MSG_/);
 const openFlags = flags(/^O_/);
-const atFlags = flags(/^AT_(?!FDCWD|STATX_SYNC_TYPE)/);
+const atFlags = flags(/^AT_(?!FDCWD|STATX_)/);
 const signals = one(/^SIG[A-Z0-9]+$/);
 const ioctlRequests =
   /^(KVM_(?!ARM_|CAP_|MEM_|MSR_|EXIT_|IRQCHIP_|REG_|GUESTDBG_|XEN_HVM_CONFIG_|DEV_|IOEVENTFD_|PIT_|API_)|TUN|VHOST_|VFIO_|TC[SGX]|TIO|FIO|BLK|FS_IOC_|UFFDIO_|CDROM|SG_|SIOC|USBDEVFS_|SECCOMP_IOCTL_|LOOP_|NBD_|RNDGET|PERF_EVENT_IOC)/;

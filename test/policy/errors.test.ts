@@ -272,6 +272,13 @@ const cases: readonly Case[] = [
     says: 'never be brokered',
   },
   {
+    name: 'a reason that nobody has written yet',
+    text: stage('- allow: [read]\n  why: "TODO: who makes this call"'),
+    at: 'p.yaml:8:14',
+    code: 'unreviewed',
+    says: 'still to be written',
+  },
+  {
     name: 'a stage from nowhere',
     text: `${head}stages:\n  start: {}\n  running: { from: stort }`,
     at: 'p.yaml:6:20',

@@ -3,6 +3,7 @@
 // The profile of a program without losses decides exactly as the program does, which `importProgram` proves.
 
 import { RatchetError } from '../../errors.ts';
+import { argumentsOf } from '../../policy/conditions.ts';
 import { neverBrokered } from '../../policy/dangerous.ts';
 import { formatCondition } from '../../policy/expression/format.ts';
 import { parseProfile } from '../../policy/parse-profile.ts';
@@ -87,21 +88,6 @@ function callRules(diagrams: Diagrams, name: string, context: CallContext): read
   );
   if (silent === undefined || silent.returned === parts.otherwise) return rules;
   return [...rules, rule(silent.returned, 'otherwise')];
-}
-
-function argumentsOf(condition: Condition): readonly number[] {
-  switch (condition.kind) {
-    case 'compare':
-    case 'in':
-      return [condition.arg];
-    case 'and':
-    case 'or':
-      return condition.terms.flatMap(argumentsOf);
-    case 'not':
-      return argumentsOf(condition.term);
-    default:
-      return [];
-  }
 }
 
 /** Returned values as actions that a profile can write, with what is lost. */
