@@ -20,7 +20,7 @@ export interface CompileOptions {
   readonly counts?: CallCounts;
   /** Numbers that another filter of the chain keeps out of the kernel's bitmap: this filter runs for them too. */
   readonly uncached?: ReadonlySet<number>;
-  /** Longest run of intervals that is solved exactly (default 48). More is slower to compile and rarely a better program. */
+  /** Longest run of intervals that is solved exactly (default 64). More is slower to compile and rarely a better program. */
   readonly exactItems?: number;
   /** Most values taken out of one run of intervals one after the other (default 6). */
   readonly maxPeeled?: number;
@@ -43,6 +43,9 @@ export interface FilterTarget {
 /** Of a conditional jump. Programs up to this long have all parts in reach. */
 const longestJump = 255;
 
+/** Of the layouts that are tried: shares of the calls below which a part moves to the end. */
+const outlineShares = [0.01, 0.05];
+
 /** The program of a policy. Throws FILTER_TOO_LARGE when no shape of it fits the kernel's 4096 instructions. */
 export function compileFilter(policy: FilterPolicy, options: CompileOptions = {}): CompiledFilter {
   const diagrams = new Diagrams();
@@ -54,7 +57,7 @@ export function compileFilter(policy: FilterPolicy, options: CompileOptions = {}
 export function compileTarget(diagrams: Diagrams, target: FilterTarget, options: CompileOptions): CompiledFilter {
   let smallest = Number.POSITIVE_INFINITY;
   for (const bucketValues of [undefined, 8, 32, 128, 1024, maxInstructions]) {
-    const search = { exactItems: options.exactItems ?? 48, maxPeeled: options.maxPeeled ?? 6, bucketValues };
+    const search = { exactItems: options.exactItems ?? 64, maxPeeled: options.maxPeeled ?? 6, bucketValues };
     const instructions = attempt(diagrams, target, options, search);
     if (instructions.length <= maxInstructions)
       return { program: encodeProgram(instructions), instructions: instructions.length };
@@ -91,25 +94,38 @@ function attempt(
   return fastestLayout(graph.load(archOffset, test), diagrams, target, options, search);
 }
 
-/** Which order of the parts is faster depends on what jumps out of reach: with recorded calls both are tried. */
+/** Which order of the parts is fastest depends on what jumps out of reach: with recorded calls several are tried. */
 function fastestLayout(
   root: Decision,
   diagrams: Diagrams,
   target: FilterTarget,
-  { counts, uncached }: CompileOptions,
+  options: CompileOptions,
   search: SearchOptions,
 ): Instruction[] {
+  const { counts } = options;
   const compact = search.bucketValues !== undefined;
-  const plain = layOut(root, { compact, outline: false });
+  const plain = layOut(root, { compact, outlineShare: 0 });
   if (counts === undefined || compact || plain.length <= longestJump) return plain;
-  const outlined = layOut(root, { compact, outline: true });
   const allowed = diagrams.terminal(returnValue.allow);
-  const isUncached = (nr: number): boolean =>
-    uncached?.has(nr) === true ||
+  const runs = (nr: number): boolean =>
+    isUncached(options, nr) ||
     target.ranges.some(({ from, to, decision }) => from <= nr && nr <= to && decision !== allowed);
-  const cost = (instructions: Instruction[]): number =>
-    expectedInstructions(encodeProgram(instructions), target.arch, counts, isUncached);
-  return cost(outlined) < cost(plain) ? outlined : plain;
+  const cost = (instructions: readonly Instruction[]): number =>
+    expectedInstructions(encodeProgram(instructions), target.arch, counts, runs);
+  const layouts = outlineShares.map((outlineShare) => layOut(root, { compact, outlineShare }));
+  return cheapest([plain, ...layouts], cost);
+}
+
+function cheapest<Item>(items: readonly [Item, ...Item[]], cost: (item: Item) => number): Item {
+  let [best] = items;
+  let least = cost(best);
+  for (const item of items.slice(1)) {
+    const price = cost(item);
+    if (price >= least) continue;
+    least = price;
+    best = item;
+  }
+  return best;
 }
 
 function compileNumbers(context: ArgumentContext, target: FilterTarget, options: CompileOptions): Decision {
@@ -124,7 +140,7 @@ function compileNumbers(context: ArgumentContext, target: FilterTarget, options:
     }
     return index;
   };
-  const total = totalCalls(options.counts);
+  const total = totalRuns(diagrams, target, options);
   const items: SearchItem[] = [];
   const hot = hotNumbers(options.counts, total);
   for (const range of withoutHighNumbers(target).flatMap((whole) => splitAt(whole, hot))) {
@@ -165,26 +181,39 @@ function weightOf(
   options: CompileOptions,
   total: number,
 ): number {
-  let weight = 0;
   const value = diagrams.isTerminal(decision) ? diagrams.valueOf(decision) : undefined;
   const cachedHere = value === returnValue.allow;
   if (options.counts === undefined) {
     if (cachedHere) return from === to && options.uncached?.has(from) ? 1 : unseenShare.permitted;
     return value === undefined ? 1 : unseenShare.refused;
   }
-  const add = (nr: number, count: number): void => {
-    weight += cachedHere && options.uncached?.has(nr) !== true ? count * cachedShare : count;
-  };
-  if (to - from < 4096) for (let nr = from; nr <= to; nr++) add(nr, options.counts.calls.get(nr) ?? 0);
+  let weight = 0;
+  if (to - from < 4096)
+    for (let nr = from; nr <= to; nr++) weight += runsFor(options.counts, nr, !cachedHere || isUncached(options, nr));
   const unseen =
     value === undefined ? unseenShare.decidedByArguments : cachedHere ? unseenShare.permitted : unseenShare.refused;
   return weight + total * unseen;
 }
 
-function totalCalls(counts: CallCounts | undefined): number {
+/** How often the filter runs for the recorded calls of a number. */
+function runsFor(counts: CallCounts, nr: number, uncached: boolean): number {
+  return (counts.calls.get(nr) ?? 0) * (uncached ? 1 : cachedShare);
+}
+
+function isUncached({ uncached }: CompileOptions, nr: number): boolean {
+  return uncached?.has(nr) === true;
+}
+
+/** How often the filter runs for all recorded calls. */
+function totalRuns(diagrams: Diagrams, { ranges }: FilterTarget, options: CompileOptions): number {
+  const { counts } = options;
   if (counts === undefined) return 1;
+  const allowed = diagrams.terminal(returnValue.allow);
   let total = 1;
-  for (const count of counts.calls.values()) total += count;
+  for (const nr of counts.calls.keys()) {
+    const cachedHere = ranges.some(({ from, to, decision }) => from <= nr && nr <= to && decision === allowed);
+    total += runsFor(counts, nr, !cachedHere || isUncached(options, nr));
+  }
   return total;
 }
 

@@ -6,14 +6,14 @@
 // offset of 0 and two otherwise. Returns are repeated where the nearest copy is out of reach; anything else out of reach is
 // reached over a JA, on the cold side.
 
-import { encodeProgram, type Instruction, opcode } from '../simulator/instruction.ts';
+import { type Instruction, opcode } from '../simulator/instruction.ts';
 import type { Decision, TestDecision, TestOp } from './decision.ts';
 
 export interface LayoutOptions {
   /** Fewer copies of returns: smaller, a little slower. */
   readonly compact: boolean;
-  /** Long parts that few calls reach stand at the end, behind the search for the number. Shorter jumps for all others, longer ones for these. */
-  readonly outline: boolean;
+  /** Long parts that less than this share of the calls reach stand at the end. Shorter jumps for all others, longer ones for these. */
+  readonly outlineShare: number;
 }
 
 const opcodeOfTest: Readonly<Record<TestOp, number>> = {
@@ -26,9 +26,14 @@ const opcodeOfTest: Readonly<Record<TestOp, number>> = {
 /** Room kept for the jumps that may have to be put between a test and its targets. */
 const reach = 255 - 2;
 
-/** What `outline` moves: parts of this many instructions that fewer than this share of the calls get to. */
+/** Tests that at least this share of the calls reach are worth more instructions of size. */
+const oftenShare = 0.005;
+
+/** Parts of up to this many instructions are repeated where they are out of reach. */
+const copySize = 6;
+
+/** What `outlineShare` moves has at least this many instructions. */
 const longSize = 12;
-const seldomShare = 0.01;
 
 /** The instructions of a graph. */
 export function layOut(root: Decision, options: LayoutOptions): Instruction[] {
@@ -37,12 +42,15 @@ export function layOut(root: Decision, options: LayoutOptions): Instruction[] {
   const placed = new Map<Decision, number>();
   const sizes = new Map<Decision, number>();
 
+  const reached = sharesOf(root);
+  const isOften = (decision: Decision): boolean => !options.compact && (reached.get(decision) ?? 0) >= oftenShare;
+
   const push = (instruction: Instruction): number => reversed.push(instruction) - 1;
   const distanceTo = (position: number): number => reversed.length - position - 1;
 
   const place = (decision: Decision): number => {
     const known = placed.get(decision);
-    if (known !== undefined) return known;
+    if (known !== undefined && (distanceTo(known) <= reach || !isWorthACopy(decision))) return known;
     const position = build(decision);
     placed.set(decision, position);
     return position;
@@ -85,8 +93,8 @@ export function layOut(root: Decision, options: LayoutOptions): Instruction[] {
     let coldAt = cold.kind === 'return' ? returnNear(cold) : place(cold);
     if (distanceTo(coldAt) > reach) coldAt = push(jumpOver(distanceTo(coldAt)));
     if (distanceTo(hotAt) > reach) hotAt = push(jumpOver(distanceTo(hotAt)));
-    if (distanceTo(hotAt) > 0 && distanceTo(coldAt) > 0 && !options.compact) {
-      // Neither side follows: a copy of a return costs one instruction of size and saves one of execution.
+    if (distanceTo(hotAt) > 0 && distanceTo(coldAt) > 0 && isOften(test)) {
+      // Neither side follows: a copy of a return makes the program longer to attach, and saves a machine instruction of each call.
       if (hot.kind === 'return') hotAt = copyReturn(hot);
       else if (cold.kind === 'return') coldAt = copyReturn(cold);
     }
@@ -111,6 +119,9 @@ export function layOut(root: Decision, options: LayoutOptions): Instruction[] {
     return position;
   };
 
+  /** A short part that is out of reach is repeated: a jump would cost one instruction each time. */
+  const isWorthACopy = (decision: Decision): boolean => isOften(decision) && lengthOf(decision, copySize) <= copySize;
+
   /** Instructions that placing it now would take, about: parts that are shared count each time. */
   const sizeOf = (decision: Decision): number => {
     if (placed.has(decision)) return 0;
@@ -124,45 +135,68 @@ export function layOut(root: Decision, options: LayoutOptions): Instruction[] {
     return size;
   };
 
-  if (options.outline) for (const decision of seldom(root)) if (sizeOf(decision) >= longSize) place(decision);
+  for (const decision of seldom(root, reached, options.outlineShare)) if (sizeOf(decision) >= longSize) place(decision);
   const start = place(root);
   if (distanceTo(start) > 0) push(jumpOver(distanceTo(start)));
   return reversed.reverse();
 }
 
-/** The argument parts that few of the calls reach, rarest first. */
-function seldom(root: Decision): Decision[] {
-  const weights = new Map<Decision, number>();
-  let total = 0;
-  const visit = (decision: Decision, weight: number): void => {
-    if (decision.kind === 'test') {
-      visit(decision.yes, decision.yesWeight);
-      visit(decision.no, decision.noWeight);
-      return;
-    }
-    total += weight;
-    if (decision.kind === 'load') weights.set(decision, (weights.get(decision) ?? 0) + weight);
+/** Instructions of a part, its shared parts counted each time; counted no further than past `most`. */
+function lengthOf(decision: Decision, most: number): number {
+  if (decision.kind === 'return' || most <= 0) return 1;
+  if (decision.kind !== 'test') return 1 + lengthOf(decision.next, most - 1);
+  const yes = lengthOf(decision.yes, most - 1);
+  return 1 + yes + lengthOf(decision.no, most - 1 - yes);
+}
+
+/** Whole parts that less than a share of the calls reach, rarest first. */
+function seldom(root: Decision, reached: ReadonlyMap<Decision, number>, share: number): Decision[] {
+  const found = new Set<Decision>();
+  const seen = new Set<Decision>();
+  const collect = (decision: Decision): void => {
+    if (seen.has(decision)) return;
+    seen.add(decision);
+    if ((reached.get(decision) ?? 0) < share) found.add(decision);
+    else for (const [next] of nextOf(decision)) collect(next);
   };
-  visit(numberSearch(root), 0);
-  return [...weights]
-    .filter(([, weight]) => weight < total * seldomShare)
-    .sort(([, a], [, b]) => a - b)
-    .map(([decision]) => decision);
+  collect(root);
+  return [...found].sort((a, b) => (reached.get(a) ?? 0) - (reached.get(b) ?? 0) || a.id - b.id);
 }
 
-/** Behind the loads and tests of the architecture and the load of the number. */
-function numberSearch(root: Decision): Decision {
-  let at = root;
-  while (at.kind === 'load') {
-    at = at.next;
-    if (at.kind === 'test' && at.yes.kind === 'load' && at.no.kind === 'return') at = at.yes;
+/** The share of the calls that get to each part. */
+function sharesOf(root: Decision): ReadonlyMap<Decision, number> {
+  const all = new Set<Decision>();
+  const visit = (decision: Decision): void => {
+    if (all.has(decision)) return;
+    all.add(decision);
+    for (const [next] of nextOf(decision)) visit(next);
+  };
+  visit(root);
+  const shares = new Map<Decision, number>([[root, 1]]);
+  // A part is made after those that it leads to, so its number is higher.
+  for (const decision of [...all].sort((a, b) => b.id - a.id))
+    for (const [next, part] of nextOf(decision))
+      shares.set(next, (shares.get(next) ?? 0) + part * (shares.get(decision) ?? 0));
+  return shares;
+}
+
+/** What follows a part, and on which share of the calls that get there. */
+function nextOf(decision: Decision): readonly (readonly [Decision, number])[] {
+  switch (decision.kind) {
+    case 'return':
+      return [];
+    case 'load':
+    case 'mask':
+      return [[decision.next, 1]];
+    case 'test': {
+      const { yes, no, yesWeight, noWeight } = decision;
+      const share = yesWeight + noWeight > 0 ? yesWeight / (yesWeight + noWeight) : 0.5;
+      return [
+        [yes, share],
+        [no, 1 - share],
+      ];
+    }
   }
-  return at;
-}
-
-/** The same as bytes. */
-export function layOutBytes(root: Decision, options: LayoutOptions): Uint8Array {
-  return encodeProgram(layOut(root, options));
 }
 
 function jumpOver(distance: number): Instruction {

@@ -19,7 +19,7 @@ export interface WordCount {
 export const cachedShare = 0.002;
 
 /** Weight of a number that was never seen, as a share of all calls, by what happens to it. */
-export const unseenShare = { decidedByArguments: 0.002, permitted: 1e-5, refused: 1e-4 } as const;
+export const unseenShare = { decidedByArguments: 0.0005, permitted: 1e-5, refused: 1e-5 } as const;
 
 /** The counts of one half of one argument, or none. */
 export function wordCounts(counts: CallCounts | undefined, nr: number, arg: number, half: 'low' | 'high'): WordCount[] {

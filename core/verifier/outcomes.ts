@@ -5,6 +5,7 @@ import type { Arch, SyscallCall } from '../policy/types.ts';
 import { argumentOffset, auditArch } from '../simulator/call-data.ts';
 import { type Diagram, Diagrams, never } from './diagram.ts';
 import { diagramOf } from './diff.ts';
+import { withBits } from './fixed-bits.ts';
 import { atNumber, ofArch } from './number-ranges.ts';
 import { findDifference, firstLevel } from './words.ts';
 
@@ -45,18 +46,5 @@ export function withKnown(diagrams: Diagrams, diagram: Diagram, known: readonly 
       for (let bit = 0; bit < 32; bit++) bits.set(first + bit, ((word >> BigInt(31 - bit)) & 1n) === 1n);
     }
   }
-  const done = new Map<Diagram, Diagram>();
-  const visit = (at: Diagram): Diagram => {
-    if (diagrams.isTerminal(at)) return at;
-    const before = done.get(at);
-    if (before !== undefined) return before;
-    const level = diagrams.level(at);
-    const bit = bits.get(level);
-    const low = bit === true ? undefined : visit(diagrams.low(at, level));
-    const high = bit === false ? undefined : visit(diagrams.high(at, level));
-    const result = low !== undefined && high !== undefined ? diagrams.node(level, low, high) : (low ?? high ?? at);
-    done.set(at, result);
-    return result;
-  };
-  return visit(diagram);
+  return withBits(diagrams, diagram, bits);
 }

@@ -6,23 +6,18 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  type CallCounts,
-  compileFilter,
-  compileProfile,
-  expectedInstructions,
-  expectedMeasure,
-} from '../../core/compiler/index.ts';
+import { type CallCounts, compileFilter, compileProfile, expectedInstructions } from '../../core/compiler/index.ts';
 import type { FilterPolicy, ResolvedProfile } from '../../core/policy/types.ts';
 import { countsOption } from '../../core/profile-counts.ts';
 import { loadProfile } from '../../core/profile-files.ts';
-import { encodeAction } from '../../core/simulator/index.ts';
+import { Diagrams } from '../../core/verifier/diagram.ts';
 import { diffPrograms, findCounterExample, verifyFilter } from '../../core/verifier/index.ts';
+import { policyDiagram } from '../../core/verifier/policy-diagram.ts';
 import { packagePath } from '../../native/package-path.ts';
-import { chainCost, singleFilter, supervisedStage } from './chain.ts';
+import { leastInstructions } from './bound/least-instructions.ts';
+import { benchChain } from './chain.ts';
 import { type Expressible, expressiblePart } from './expressible.ts';
 import { atMost, exact, type Figure, measured, quantile } from './figure.ts';
-import { decisionsOf } from './jumps.ts';
 import { attachTimes, libseccompProgram } from './peer.ts';
 import { type Recording, recordings } from './recordings.ts';
 import { uncachedBy } from './uncached.ts';
@@ -35,7 +30,7 @@ export async function benchFilters(): Promise<readonly Figure[]> {
   const recorded = recordings();
   return [
     ...filtersOf(profile).flatMap(({ name, filter }) => sideBySide(name, filter, recorded)),
-    ...chains(profile, recorded),
+    ...benchChain(profile, recorded),
     ...attaching(profile),
     ...compiling(),
   ];
@@ -66,12 +61,12 @@ function sideBySide(name: string, filter: FilterPolicy, recorded: readonly Recor
     const uncached = uncachedBy([ours.program], arch);
     const linear = libseccompProgram(part, { kind: 'linear', counts });
     assertSame(linear, part);
-    const cost = (program: Uint8Array): number => expectedInstructions(program, arch, counts, (nr) => uncached.has(nr));
+    const cost = (program: Uint8Array, numbers = uncached): number =>
+      expectedInstructions(program, arch, counts, (nr) => numbers.has(nr));
     const [mine, list, balanced] = [cost(ours.program), cost(linear), cost(tree)];
-    const exhaustive = compileFilter(part.policy, { counts, exactItems: 2000, maxPeeled: 12 });
-    const best = expectedMeasure(arch, counts, (nr) => uncached.has(nr), decisionsOf(exhaustive.program));
     const whole = compileFilter(filter, { counts });
     const wholeUncached = uncachedBy([whole.program], arch);
+    const bound = least(filter, counts, wholeUncached);
     const unit = 'instructions/call';
     return [
       exact(`${name} ${recording}`, unit, mine, {
@@ -82,45 +77,19 @@ function sideBySide(name: string, filter: FilterPolicy, recorded: readonly Recor
         against: { name: 'libseccomp, tree', value: balanced },
         goal: atMost(0.5, mine / balanced),
       }),
-      exact(`${name} ${recording}`, unit, mine, {
-        against: { name: 'optimal search, jumps free', value: best },
-        goal: atMost(1.02, mine / best),
+      exact(`${name} ${recording}, the whole policy`, unit, cost(whole.program, wholeUncached), {
+        against: { name: 'least of any tree', value: bound },
+        goal: atMost(1.02, cost(whole.program, wholeUncached) / bound),
       }),
-      exact(
-        `${name} ${recording}, the whole policy`,
-        unit,
-        expectedInstructions(whole.program, arch, counts, (nr) => wholeUncached.has(nr)),
-        {
-          against: { name: 'entropy bound', value: entropyBound(filter, counts, wholeUncached) },
-        },
-      ),
     ];
   });
 }
 
-/**
- * No program can do with less: load and test the architecture, load the number, return; to tell the targets of the calls apart, as many
- * two-way tests as their entropy has bits; and for each call that arguments decide one load and one test.
- */
-function entropyBound(filter: FilterPolicy, counts: CallCounts, uncached: ReadonlySet<number>): number {
-  const byTarget = new Map<string, number>();
-  let total = 0;
-  let decidedByArguments = 0;
-  for (const [nr, count] of counts.calls) {
-    if (!uncached.has(nr)) continue;
-    const syscall = filter.syscalls.find((entry) => entry.nr === nr);
-    const conditional = syscall?.rules.some(({ when }) => when.kind !== 'always') === true;
-    const action = encodeAction(
-      syscall?.rules.find(({ when }) => when.kind === 'always')?.action ?? syscall?.otherwise ?? filter.otherwise,
-    );
-    const target = conditional ? `${nr}` : `action ${action}`;
-    byTarget.set(target, (byTarget.get(target) ?? 0) + count);
-    total += count;
-    if (conditional) decidedByArguments += count;
-  }
-  let entropy = 0;
-  for (const count of byTarget.values()) entropy -= (count / total) * Math.log2(count / total);
-  return 4 + entropy + (2 * decidedByArguments) / total;
+/** No program of comparisons can do with less. */
+function least(filter: FilterPolicy, counts: CallCounts, uncached: ReadonlySet<number>): number {
+  const diagrams = new Diagrams();
+  const goal = policyDiagram(diagrams, filter);
+  return leastInstructions({ diagrams, arch, goal, installed: undefined }, counts, uncached);
 }
 
 /** Both decide alike on every call, by proof. libseccomp lets number -1 pass its x32 test, which no policy can say: that one is set aside. */
@@ -131,31 +100,6 @@ function assertSame(program: Uint8Array, { policy }: Expressible): void {
     throw new Error(
       `libseccomp decides otherwise on ${first.from}: ${JSON.stringify(first, (_, value) => (typeof value === 'bigint' ? `${value}` : value))}`,
     );
-}
-
-/** Start and running as they are installed, beside one filter that decides as both. */
-function chains(profile: ResolvedProfile, recorded: readonly Recording[]): readonly Figure[] {
-  return recorded.flatMap(({ name, counts }) => {
-    const { stages } = compileProfile(profile, { counts });
-    const programs = stages.slice(0, 2).map(({ program }) => program);
-    const uncached = uncachedBy(programs, arch);
-    const single = singleFilter(profile, 1, counts, uncached);
-    verifyFilter(single.program, single.policy);
-    const both = chainCost(programs, arch, counts, uncached);
-    const one = chainCost([single.program], arch, counts, uncached);
-    const twice = compileFilter(supervisedStage(profile, 1), { counts, uncached });
-    const inFull = chainCost([...programs.slice(0, 1), twice.program], arch, counts, uncached);
-    const unit = 'instructions/call';
-    return [
-      exact(`start and running, ${name}`, unit, both, {
-        against: { name: 'one filter for running', value: one },
-        goal: atMost(1.4, both / one),
-      }),
-      exact(`start and running, ${name}`, unit, both, {
-        against: { name: 'the same with running in full', value: inFull },
-      }),
-    ];
-  });
 }
 
 function attaching(profile: ResolvedProfile): readonly Figure[] {
