@@ -79,6 +79,26 @@ see_cpus() {
   say "cpus $count"
 }
 
+# With load=yes on the kernel's command line: what comes over the serial line is repeated, disks and network are kept busy.
+if [ "$load" = yes ]; then
+  (while read -r line; do say "heard $line"; done </dev/ttyS0) &
+  (
+    round=0
+    while :; do
+      for path in /sys/block/vd*; do
+        [ -e "$path/size" ] || continue
+        disk=/dev/\${path##*/}
+        dd if=$disk of=/dev/null bs=16k count=8 iflag=direct 2>/dev/null
+        dd if=/dev/zero of=$disk bs=4k seek=8 count=8 oflag=direct 2>/dev/null
+        dd if=/dev/zero of=$disk bs=64k seek=2 count=2 conv=fsync 2>/dev/null
+      done
+      [ -e /sys/class/net/eth0 ] && ping -c 3 -i 0.01 -W 1 -s 1200 192.0.2.1 >/dev/null
+      round=$((round + 1))
+      say "round $round"
+      sleep 0.05
+    done
+  ) &
+fi
 say up
 tick=0
 while :; do

@@ -94,7 +94,7 @@ function contents(busybox: Uint8Array, modules: readonly string[]): readonly Arc
 }
 
 /** What the script calls; the shell and its builtins are busybox itself. */
-const applets = ['dd', 'head', 'insmod', 'ip', 'mount', 'sh', 'sleep', 'stty', 'tr'];
+const applets = ['dd', 'head', 'insmod', 'ip', 'mount', 'ping', 'sh', 'sleep', 'stty', 'tr'];
 
 function readBusybox(): Uint8Array {
   const path = findProgram('busybox');

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
 import { basename } from 'node:path';
-import type { Readable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import type { GrantRequest } from '../broker/client.ts';
 import type { BrokerStatus } from '../broker/protocol.ts';
 import type { CompiledProfile } from '../compiler/index.ts';
@@ -101,6 +101,13 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     const { stdout } = this.#parts.process.child;
     if (stdout === null) throw new RatchetError('ARGUMENT_INVALID', "the VMM's stdout was not launched as a pipe");
     return stdout;
+  }
+
+  /** The VMM's stdin, when it was asked for as a pipe. */
+  get stdin(): Writable {
+    const { stdin } = this.#parts.process.child;
+    if (stdin === null) throw new RatchetError('ARGUMENT_INVALID', "the VMM's stdin was not launched as a pipe");
+    return stdin;
   }
 
   /** Filters that every process here has from outside (a container's); the stages' come on top. */

@@ -13,6 +13,7 @@ const refused = {
   E2BIG: `
     openat2-longer`,
   EACCES: `
+    sendto-unconnected
     execve execveat-cwd execveat-place execveat-place-absolute execveat-place-high execveat-memory open openat
     openat-self-mem openat-relative openat-dots openat-dots-under-grant openat-write-readonly openat-create-under-grant
     openat-truncate-readonly openat2 creat connect-ungranted connect-metadata connect-mapped-other connect-compatible
@@ -60,7 +61,7 @@ const refused = {
     option-attach-filter option-pass-credentials option-transparent option-free-bind option-high adjtimex syslog quotactl
     lookup-dcookie`,
   EPIPE: `
-    sendto-unconnected sendmsg-address`,
+    sendmsg-address`,
 };
 
 /** What nobody but an attacker calls ends the process, in every stage. */

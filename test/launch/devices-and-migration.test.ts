@@ -22,10 +22,15 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-async function start(allow: readonly Grant[], args: readonly string[] = []): Promise<Sandbox> {
+async function start(
+  allow: readonly Grant[],
+  args: readonly string[] = [],
+  features: readonly string[] = [],
+): Promise<Sandbox> {
   return await launch({
     command: ['qemu-system-x86_64', ...guestArguments(guest), ...args],
     allow,
+    features,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
 }
@@ -93,7 +98,7 @@ describe('a guest moves from one sandboxed QEMU to another', () => {
 test('a NIC on a socket that the broker connected carries frames to the guest and back', async () => {
   const path = join(folder, 'nic');
   await using peer = await FramedPeer.listen(path);
-  await using sandbox = await start([{ request: 'connect', target: `unix:${path}` }]);
+  await using sandbox = await start([{ request: 'connect', target: `unix:${path}` }], [], ['nic-socket']);
   const console = new GuestConsole(sandbox.stdout);
   await console.waitForLine(/ratchet-guest: up/, guestMs);
   const mac = '52:54:00:00:00:07';
