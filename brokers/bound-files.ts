@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { lstatSync, readFileSync, unlinkSync } from 'node:fs';
+import { lstatSync } from 'node:fs';
+import { native } from '../native/index.ts';
+import { readSmallFile } from './read-file.ts';
 
 /** Socket files that the broker made, and files it was told to own: removed when it ends, unless another file has taken the name. */
 export class BoundFiles {
@@ -40,14 +42,14 @@ export class BoundFiles {
 
 /** Whether a socket is bound to the path. Asked of /proc/net/unix: a connect would be taken for a client. */
 function isInUse(path: string): boolean {
-  return readFileSync('/proc/net/unix', 'utf8')
+  return readSmallFile('/proc/net/unix')
     .split('\n')
     .some((line) => line.endsWith(` ${path}`));
 }
 
 function remove(path: string): void {
   try {
-    unlinkSync(path);
+    native.unlinkFile({ path });
   } catch {
     // Gone already, or not removable: nobody is left to tell.
   }

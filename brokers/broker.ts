@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Authority } from './authority.ts';
 import type { BoundFiles } from './bound-files.ts';
+import type { OwnConfinement } from './confine.ts';
 import type { OneProgram } from './notify/execveat.ts';
 import type { PendingSet } from './pending.ts';
 import type { Reporter } from './reporter.ts';
@@ -12,6 +13,7 @@ export interface Broker {
   readonly stages: Stages;
   readonly grants: RuntimeGrants;
   readonly authority: Authority;
+  readonly own: OwnConfinement;
   readonly reporter: Reporter;
   readonly pending: PendingSet;
   readonly bound: BoundFiles;

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// The broker of one VM. fd 3: the launcher's channel. fd 4: a sealed memfd with the resolved profile. stderr: the log.
+// The broker of one VM. fd 3: the launcher's channel. fds 4 and 5: sealed memfds with the resolved profile and the broker's own confinement. stderr: the log.
 // It ends with the channel, whoever closed it, and then removes the socket files that it made and those it was given with --owns.
 import { closeSync, readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
-import { decodeProfile } from '../core/broker/protocol.ts';
+import { decodeConfinement, decodeProfile } from '../core/broker/protocol.ts';
 import { native } from '../native/index.ts';
 import { Authority } from './authority.ts';
 import { BoundFiles } from './bound-files.ts';
 import type { Broker } from './broker.ts';
 import { Channel } from './channel.ts';
+import { OwnConfinement } from './confine.ts';
 import { closeInheritedFds } from './inherited-fds.ts';
 import { OneProgram } from './notify/execveat.ts';
 import { NotifyLoop } from './notify/loop.ts';
@@ -21,6 +22,7 @@ import { Stages } from './stages.ts';
 
 const channelFd = 3;
 const profileFd = 4;
+const confinementFd = 5;
 
 /** Connections that are being made at one time, both doors together. */
 const maxPending = 256;
@@ -29,15 +31,19 @@ const exitCode = { done: 0, protocol: 3, bug: 70 } as const;
 
 // zod would try `new Function`, which is off in this process.
 z.config({ jitless: true });
-main();
+await main();
 
-function main(): void {
+async function main(): Promise<void> {
   const { values } = parseArgs({ options: { owns: { type: 'string', multiple: true } } });
   const bound = new BoundFiles(values.owns ?? []);
   ignoreTerminalSignals();
   const profile = decodeProfile(readFileSync(profileFd));
   closeSync(profileFd);
+  const confinement = decodeConfinement(readFileSync(confinementFd));
+  closeSync(confinementFd);
   closeInheritedFds([0, 1, 2, channelFd]);
+  const stages = new Stages(profile);
+  const own = await OwnConfinement.enter(confinement);
 
   const channel = new Channel(channelFd, {
     onPacket: (data, fds) => {
@@ -53,7 +59,6 @@ function main(): void {
     },
   });
   const reporter = new Reporter((event) => channel.sendEvent(event));
-  const stages = new Stages(profile);
   const grants = new RuntimeGrants((grant, end) => {
     reporter.grantChanged(stages.current.stage.name, grant, end);
     broker.pending.recheckAll();
@@ -62,6 +67,7 @@ function main(): void {
     stages,
     grants,
     authority: new Authority(stages, grants),
+    own,
     reporter,
     pending: new PendingSet(maxPending),
     bound,

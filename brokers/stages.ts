@@ -33,6 +33,16 @@ export class Stages {
     return this.#parsed.length;
   }
 
+  /** From the stage of now on there is no granting rule, and none can be added. */
+  get grantsNothingMore(): boolean {
+    return this.#parsed
+      .slice(this.#at)
+      .every(
+        ({ stage }) =>
+          stage.closedToGrants === true && stage.broker.every(({ refuseErrno }) => refuseErrno !== undefined),
+      );
+  }
+
   /** False, and nothing changed, when that is not a later stage. */
   move(epoch: number): boolean {
     if (epoch <= this.#at || epoch >= this.#parsed.length) return false;

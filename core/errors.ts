@@ -20,6 +20,7 @@ export const errorTable = {
   STAGER_FAILED: 'kernel',
   INJECTION_FAILED: 'kernel',
   VERIFICATION_FAILED: 'kernel',
+  SELF_FAILED: 'kernel',
   BROKER_DIED: 'kernel',
   BROKER_PROTOCOL: 'bug',
   BROKER_TIMEOUT: 'kernel',

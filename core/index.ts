@@ -10,5 +10,7 @@ export { RuntimeGrant, type RuntimeGrantOptions } from './launch/runtime-grant.t
 export { Sandbox, type SandboxStatus } from './launch/sandbox.ts';
 export { OwnedFd } from './owned-fd.ts';
 export type { Grant } from './policy/index.ts';
+export { type EnterSelfOptions, enterSelf, type SelfReport } from './self/enter-self.ts';
+export type { PathRoot, PathUse } from './self/landlock.ts';
 export { NothingChanged } from './stages/tighten.ts';
 export type { Vmm } from './vmm/vmm.ts';

@@ -76,6 +76,13 @@ export interface Inspection {
   readonly longestStopMicroseconds: number;
 }
 
+/** Rights are LANDLOCK_ACCESS_FS_* bits, scopes LANDLOCK_SCOPE_*; nothing handled is no domain. A path that is not there throws ENOENT. */
+export interface LandlockRules {
+  readonly handled: bigint;
+  readonly scoped: bigint;
+  readonly rights: readonly { readonly path: string; readonly access: bigint }[];
+}
+
 export interface Native {
   // sockets and messages
   socketPair(options: { type: 'seqpacket' | 'stream' }): [number, number];
@@ -108,6 +115,7 @@ export interface Native {
   // files and devices
   /** openat2(2) (O_CLOEXEC added); `resolve` are RESOLVE_* bits; `directoryFd` -100 is AT_FDCWD. */
   openFile(options: { directoryFd: number; path: string; flags: number; mode: number; resolve: number }): number;
+  unlinkFile(options: { path: string }): void;
   memfd(options: { name: string; data: Uint8Array; seal: boolean }): number;
   /** Opens /dev/net/tun and TUNSETIFF; returns the fd and the kernel's name for the interface. */
   createTap(options: { name: string; flags: number }): { fd: number; name: string };
@@ -137,6 +145,28 @@ export interface Native {
   answerWithFd(options: { listenerFd: number; id: bigint; fd: number; closeOnExec: boolean }): boolean;
   /** Sets SYNC_WAKE_UP where the kernel has it; returns whether it does. */
   setSyncWakeUp(options: { listenerFd: number }): boolean;
+
+  // this process itself; none of it can be undone
+  /** The kernel's Landlock ABI, 0 without it. */
+  landlockAbi(): number;
+  /** no_new_privs and a Landlock domain in every thread: of the `handled` rights only those given, beneath their paths. */
+  restrictThreads(options: LandlockRules): void;
+  /**
+   * Starts the one thread that from then on does openFile, unlinkFile, bindSocket and createTap for all others, in a Landlock domain of its own, and gives
+   * its tid. The others are in no domain, because that would cost them ptrace access: their filter must keep them from opening anything.
+   */
+  startFileThread(options: LandlockRules): number;
+  /** Keeps at most these capabilities (bit n: capability n) in every thread. */
+  keepCapabilities(options: { capabilities: bigint }): void;
+  /** One filter in all threads at once (TSYNC). A thread that has a filter of its own already: ESRCH, and none has it. */
+  filterThreads(options: { program: Uint8Array }): void;
+  /** A filter in every thread by itself, but in `except` (0: in all). */
+  filterEachThread(options: { program: Uint8Array; except: number }): void;
+  filterFileThread(options: { program: Uint8Array }): void;
+  /** PR_SET_DUMPABLE 0. */
+  forbidDumps(): void;
+  /** setrlimit(2), soft and hard; a limit that is lower already stays. */
+  setOwnLimit(options: { resource: number; value: number }): void;
 
   // tightening
   /** Stops one thread of the process (a pidfd pins it), makes it call seccomp(SET_MODE_FILTER, TSYNC, program), restores everything. */

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The thread whose call was notified. A tid may be recycled at any moment, so whatever is read or taken by tid counts only when the notification is
 // still valid afterwards: then the thread was alive, waiting in this very call, all along (seccomp_unotify(2)).
-import { readFileSync } from 'node:fs';
 import { OwnedFd } from '../../core/owned-fd.ts';
 import { type Notification, native } from '../../native/index.ts';
 import { errno } from '../linux.ts';
 import { errnoOf } from '../native-errno.ts';
+import { readSmallFile } from '../read-file.ts';
 import type { Asker } from '../reporter.ts';
 
 /** Thrown when the call has gone away: nobody is left to answer. */
@@ -149,7 +149,7 @@ export class Caller {
     const { tid } = this.notification;
     let thread = '';
     try {
-      thread = readFileSync(`/proc/${tid}/comm`, 'utf8').replace(/\n$/, '');
+      thread = readSmallFile(`/proc/${tid}/comm`).replace(/\n$/, '');
     } catch {
       // Gone: the report does without.
     }
@@ -177,7 +177,7 @@ export class Caller {
 }
 
 function processOf(tid: number): number {
-  const group = /^Tgid:\s+(\d+)$/m.exec(readFileSync(`/proc/${tid}/status`, 'utf8'))?.[1];
+  const group = /^Tgid:\s+(\d+)$/m.exec(readSmallFile(`/proc/${tid}/status`))?.[1];
   if (group === undefined) throw new CallFails(errno.EACCES);
   return Number(group);
 }

@@ -5,6 +5,7 @@ import { RatchetError } from '../errors.ts';
 import { brokerRequestKinds } from '../policy/actions.ts';
 import { decodeFrame, encodeFrame } from './frame.ts';
 
+export { type Confinement, decodeConfinement, encodeConfinement } from './confinement.ts';
 export { brokerNodeFlags } from './node-flags.ts';
 export { decodeProfile, encodeProfile } from './profile-codec.ts';
 

@@ -23,6 +23,7 @@ interface RunOptions {
   readonly report?: string;
   readonly until?: string;
   readonly keepCapabilities?: boolean;
+  readonly optional: readonly string[];
 }
 
 const ownFailure = 125;
@@ -50,6 +51,12 @@ export function addRun(program: Command): void {
     .option('--control <path>', 'serve `ratchet ctl PATH` on this unix socket')
     .option('--report <file>', 'write what is enforced, as JSON, at each stage change')
     .option('--until <stage>', 'stop at this stage (`start`: machine built, paused, not tightened)')
+    .option(
+      '--optional <mechanism>',
+      'go on where the kernel lacks it; `broker-landlock` is the only one (repeatable)',
+      collect,
+      [],
+    )
     .option('--keep-capabilities', 'do not drop capabilities from the VMM')
     .passThroughOptions()
     .addHelpText(
@@ -93,6 +100,7 @@ async function run(command: readonly [string, ...string[]], options: RunOptions)
       mayGrant,
       stdio: ['inherit', 'inherit', 'inherit'],
       keepCapabilities: options.keepCapabilities ?? false,
+      optional: options.optional.map(parseOptional),
       signal: ending.signal,
       ...(options.profile === undefined ? {} : { profile: options.profile }),
       ...(options.until === undefined ? {} : { until: options.until }),
@@ -133,6 +141,13 @@ async function enterNext(sandbox: Sandbox<Vmm>): Promise<void> {
   const next = sandbox.stages[sandbox.stages.indexOf(sandbox.stage) + 1];
   if (next === undefined) return complain(`${sandbox.stage} is the last stage`);
   await sandbox.enter(next).catch((error: Error) => complain(error.message));
+}
+
+function parseOptional(name: string): 'broker-landlock' {
+  if (name === 'broker-landlock') return name;
+  throw new RatchetError('ARGUMENT_INVALID', `--optional ${name}: there is no such mechanism that may be missing`, {
+    next: 'the only one is broker-landlock',
+  });
 }
 
 /** Asked before a VM is started. @throws RatchetError ARGUMENT_INVALID. */

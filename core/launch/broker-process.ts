@@ -3,17 +3,21 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { native } from '../../native/index.ts';
 import { packagePath } from '../../native/package-path.ts';
 import { BrokerClient } from '../broker/client.ts';
-import { brokerNodeFlags, encodeProfile } from '../broker/protocol.ts';
+import { brokerNodeFlags, type Confinement, encodeConfinement, encodeProfile } from '../broker/protocol.ts';
 import { withDeadline } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
 import { OwnedFd } from '../owned-fd.ts';
 import type { ResolvedProfile } from '../policy/types.ts';
+import { requireConfined } from './attest-broker.ts';
+import { confinementFor } from './broker-confinement.ts';
 import { exitOf } from './exit-status.ts';
 
 export interface BrokerProcess {
   readonly client: BrokerClient;
   readonly child: ChildProcess;
   readonly pid: number;
+  /** What it took away from itself before its hello. */
+  readonly confinement: Confinement;
 }
 
 export interface BrokerOptions {
@@ -22,6 +26,10 @@ export interface BrokerOptions {
   readonly ownedPaths: readonly string[];
   /** For its hello. */
   readonly deadlineMs: number;
+  /** The VMM keeps its capabilities. */
+  readonly privilegedVmm?: boolean;
+  /** `broker-landlock`: go on where the kernel has no Landlock. */
+  readonly optional?: readonly string[];
 }
 
 /**
@@ -29,8 +37,14 @@ export interface BrokerOptions {
  * It ends when our end of the channel closes, however that happens, and removes the socket files that it bound and `ownedPaths`.
  */
 export async function startBroker(options: BrokerOptions): Promise<BrokerProcess> {
+  const confinement = confinementFor({
+    profile: options.profile,
+    ownedPaths: options.ownedPaths,
+    privilegedVmm: options.privilegedVmm ?? false,
+    withoutLandlock: options.optional?.includes('broker-landlock') ?? false,
+  });
   const [ours, theirs] = native.socketPair({ type: 'seqpacket' });
-  const child = spawnBroker(theirs, options);
+  const child = spawnBroker(theirs, options, confinement);
   const failedToStart = new Promise<never>((_, reject) => child.once('error', reject));
   const client = new BrokerClient(ours);
   try {
@@ -45,7 +59,14 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerProcess
   }
   failedToStart.catch(() => undefined);
   if (child.pid === undefined) throw new RatchetError('BROKER_DIED', 'the broker has no process id');
-  return { client, child, pid: child.pid };
+  try {
+    requireConfined(child.pid, confinement, options.deadlineMs);
+  } catch (error) {
+    client.close();
+    child.kill('SIGKILL');
+    throw error;
+  }
+  return { client, child, pid: child.pid, confinement };
 }
 
 /** Hears what the broker still has to tell, and ends it: by request, by the end of its channel, or, when it is stuck, by force. */
@@ -63,10 +84,13 @@ export async function endBroker({ client, child }: BrokerProcess): Promise<void>
 }
 
 /** Our copy of the broker's end is closed before anyone waits on ours: a broker that dies must be seen to. */
-function spawnBroker(theirs: number, options: BrokerOptions): ChildProcess {
+function spawnBroker(theirs: number, options: BrokerOptions, own: Confinement): ChildProcess {
   using brokerEnd = new OwnedFd(theirs);
   using profile = new OwnedFd(
     native.memfd({ name: 'ratchet-profile', data: encodeProfile(options.profile), seal: true }),
+  );
+  using confinement = new OwnedFd(
+    native.memfd({ name: 'ratchet-confinement', data: encodeConfinement(own), seal: true }),
   );
   return spawn(
     process.execPath,
@@ -75,6 +99,6 @@ function spawnBroker(theirs: number, options: BrokerOptions): ChildProcess {
       packagePath('dist/brokers/main.js'),
       ...options.ownedPaths.flatMap((path) => ['--owns', path]),
     ],
-    { stdio: ['ignore', 'ignore', options.logFd, brokerEnd.fd, profile.fd], env: {} },
+    { stdio: ['ignore', 'ignore', options.logFd, brokerEnd.fd, profile.fd, confinement.fd], env: {} },
   );
 }

@@ -72,6 +72,8 @@ export async function launchVmm(options: LaunchOptions, only?: string): Promise<
     profile,
     logFd: options.brokerLog ?? 'ignore',
     ownedPaths: options.ownedPaths ?? [],
+    privilegedVmm: options.keepCapabilities ?? false,
+    optional: options.optional ?? [],
     deadlineMs,
   });
   let staged: StagedProcess | undefined;

@@ -26,6 +26,8 @@ export interface LaunchOptions {
   readonly keepCapabilities?: boolean;
   /** Where the broker writes its decisions, one JSON line each. */
   readonly brokerLog?: number | 'ignore' | 'inherit';
+  /** Mechanisms that may be missing on this kernel; the report shows them as absent then. `broker-landlock` is the only one. */
+  readonly optional?: readonly 'broker-landlock'[];
   /** Files that the broker removes when the sandbox is gone, even if this process was killed. */
   readonly ownedPaths?: readonly string[];
   /** Bound on each step of the launch. Milliseconds. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Verification } from '../stages/verify.ts';
+import type { BrokerAttestation } from './attest-broker.ts';
 
 export interface Mechanism {
   readonly name: string;
@@ -35,6 +36,7 @@ export function makeReport(found: {
   readonly signalScope: boolean;
   readonly verification?: Verification;
   readonly failure?: Error;
+  readonly broker: BrokerAttestation;
 }): EnforcementReport {
   const { pid, stage, labels, verification, failure } = found;
   const threads = verification?.threads ?? [];
@@ -42,7 +44,7 @@ export function makeReport(found: {
   return {
     pid,
     stage,
-    ok: failure === undefined,
+    ok: failure === undefined && found.broker.ok,
     mechanisms: [
       failure === undefined
         ? { name: 'seccomp', state: 'enforced', reason: every }
@@ -70,6 +72,7 @@ export function makeReport(found: {
             state: 'absent',
             reason: 'the kernel has no SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (5.19)',
           },
+      ...found.broker.mechanisms,
     ],
     threads: threads.map(({ tid, name, mode, filters, programs }) => ({
       tid,

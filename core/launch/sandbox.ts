@@ -18,6 +18,7 @@ import { NothingChanged } from '../stages/tighten.ts';
 import type { Verification } from '../stages/verify.ts';
 import type { ThreadKeeper } from '../vmm/thread-keeper.ts';
 import type { PreparedVmm, Vmm, VmmHost } from '../vmm/vmm.ts';
+import { attestBroker, type BrokerAttestation } from './attest-broker.ts';
 import { type BrokerProcess, endBroker } from './broker-process.ts';
 import { EventStream } from './events.ts';
 import { describeExit, type ExitStatus, exitOf } from './exit-status.ts';
@@ -224,8 +225,21 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
       roles: [...new Set(roles)].filter((role) => this.#engine.hasRole(role)),
       waitKillable,
       signalScope,
+      broker: this.#attestBroker(),
       ...found,
     });
+  }
+
+  /** A broker that has ended permits nothing, which is no weakness. */
+  #attestBroker(): BrokerAttestation {
+    const { pid, confinement } = this.#parts.broker;
+    if (this.#brokerAlive) {
+      const found = attestBroker(pid, confinement, this.#parts.deadlineMs);
+      // It may have ended while we looked.
+      if (found.ok || readTasks(pid).length > 0) return found;
+    }
+    const reason = 'the broker has ended: brokered calls fail with ENOSYS';
+    return { ok: true, mechanisms: [{ name: 'broker-seccomp', state: 'absent', reason }] };
   }
 
   async status(): Promise<SandboxStatus> {

@@ -10,6 +10,7 @@ static Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   register_processes(env, exports);
   register_listener(env, exports);
   register_tighten(env, exports);
+  register_self(env, exports);
   return exports;
 }
 

@@ -11,3 +11,4 @@ void register_files(Napi::Env env, Napi::Object exports);
 void register_processes(Napi::Env env, Napi::Object exports);
 void register_listener(Napi::Env env, Napi::Object exports);
 void register_tighten(Napi::Env env, Napi::Object exports);
+void register_self(Napi::Env env, Napi::Object exports);

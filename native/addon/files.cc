@@ -20,6 +20,13 @@ Napi::Value open_one(const Napi::CallbackInfo& info) {
   return fd_or_throw(info.Env(), open_file(directory_fd, path, flags, mode, resolve));
 }
 
+Napi::Value unlink_one(const Napi::CallbackInfo& info) {
+  Options options(info, "unlinkFile");
+  const std::string path = options.text("path");
+  if (!options.ok()) return {};
+  return undefined_or_throw(info.Env(), unlink_file(path));
+}
+
 Napi::Value make_memfd(const Napi::CallbackInfo& info) {
   Options options(info, "memfd");
   const std::string name = options.text("name");
@@ -54,6 +61,7 @@ Napi::Value set_up(const Napi::CallbackInfo& info) {
 
 void register_files(Napi::Env env, Napi::Object exports) {
   exports.Set("openFile", Napi::Function::New(env, open_one, "openFile"));
+  exports.Set("unlinkFile", Napi::Function::New(env, unlink_one, "unlinkFile"));
   exports.Set("memfd", Napi::Function::New(env, make_memfd, "memfd"));
   exports.Set("createTap", Napi::Function::New(env, make_tap, "createTap"));
   exports.Set("setInterfaceUp", Napi::Function::New(env, set_up, "setInterfaceUp"));

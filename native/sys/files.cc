@@ -12,6 +12,8 @@
 
 #include <cstring>
 
+#include "sys/file_thread.h"
+
 namespace ratchet {
 
 Result<UniqueFd> open_file(int directory_fd, const std::string& path, std::uint64_t flags, std::uint64_t mode,
@@ -20,12 +22,23 @@ Result<UniqueFd> open_file(int directory_fd, const std::string& path, std::uint6
   how.flags = flags | O_CLOEXEC;
   how.mode = mode;
   how.resolve = resolve;
-  long fd;
-  do {
-    fd = ::syscall(SYS_openat2, directory_fd, path.c_str(), &how, sizeof how);
-  } while (fd < 0 && errno == EINTR);
-  if (fd < 0) return last_failure("openat2");
+  long fd = -1;
+  int error = 0;
+  by_file_thread([&] {
+    do {
+      fd = ::syscall(SYS_openat2, directory_fd, path.c_str(), &how, sizeof how);
+    } while (fd < 0 && errno == EINTR);
+    error = errno;
+  });
+  if (fd < 0) return Failure{error, "openat2"};
   return UniqueFd(static_cast<int>(fd));
+}
+
+Outcome unlink_file(const std::string& path) {
+  int error = 0;
+  by_file_thread([&] { error = ::unlinkat(AT_FDCWD, path.c_str(), 0) < 0 ? errno : 0; });
+  if (error != 0) return Failure{error, "unlinkat"};
+  return {};
 }
 
 Result<UniqueFd> create_memfd(const std::string& name, std::span<const std::uint8_t> data, bool seal) {
@@ -59,8 +72,9 @@ Result<Tap> create_tap(const std::string& name, short flags) {
   ifreq request{};
   if (!set_name(request, name)) return Failure{ENAMETOOLONG, "ioctl"};
   request.ifr_flags = flags;
-  UniqueFd fd(::open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK));
-  if (!fd) return last_failure("open");
+  auto device = open_file(AT_FDCWD, "/dev/net/tun", O_RDWR | O_NONBLOCK, 0, 0);
+  if (!device.ok()) return device.failure();
+  UniqueFd fd = std::move(device.value());
   if (::ioctl(fd.get(), TUNSETIFF, &request) < 0) return last_failure("ioctl");
   request.ifr_name[sizeof request.ifr_name - 1] = '\0';
   return Tap{std::move(fd), request.ifr_name};

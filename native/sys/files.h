@@ -15,6 +15,9 @@ namespace ratchet {
 Result<UniqueFd> open_file(int directory_fd, const std::string& path, std::uint64_t flags, std::uint64_t mode,
                            std::uint64_t resolve);
 
+/// unlink(2). A symbolic link is removed itself.
+Outcome unlink_file(const std::string& path);
+
 /// A memory file that holds `data`, its offset at 0. Sealed, it can be neither written, resized nor unsealed.
 Result<UniqueFd> create_memfd(const std::string& name, std::span<const std::uint8_t> data, bool seal);
 

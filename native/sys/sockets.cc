@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "sys/file_thread.h"
+
 namespace ratchet {
 
 Result<UniqueFd> create_socket(int domain, int type, int protocol) {
@@ -71,7 +73,9 @@ Result<Connecting> connect_socket(int fd, AddressBytes bytes) {
 Outcome bind_socket(int fd, AddressBytes bytes) {
   Address address;
   if (!address.assign(bytes)) return Failure{EINVAL, "bind"};
-  if (::bind(fd, address.get(), address.length) < 0) return last_failure("bind");
+  int error = 0;
+  by_file_thread([&] { error = ::bind(fd, address.get(), address.length) < 0 ? errno : 0; });  // A unix path is a file that is made.
+  if (error != 0) return Failure{error, "bind"};
   return {};
 }
 

@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { BrokerClient } from '../../core/broker/client.ts';
-import { type BrokerEvent, brokerNodeFlags, encodeProfile } from '../../core/broker/protocol.ts';
+import { type BrokerEvent, brokerNodeFlags, encodeConfinement, encodeProfile } from '../../core/broker/protocol.ts';
+import { confinementFor } from '../../core/launch/broker-confinement.ts';
 import { OwnedFd } from '../../core/owned-fd.ts';
 import type { ResolvedProfile } from '../../core/policy/types.ts';
 import { syscallNumber } from '../../core/tables/index.ts';
@@ -30,8 +31,10 @@ export function spawnBroker(profile: ResolvedProfile, args: readonly string[] = 
   const [ours, theirs] = native.socketPair({ type: 'seqpacket' });
   using theirEnd = new OwnedFd(theirs);
   using memory = new OwnedFd(native.memfd({ name: 'profile', data: encodeProfile(profile), seal: true }));
+  const own = confinementFor({ profile, ownedPaths: ownedBy(args), privilegedVmm: false, withoutLandlock: false });
+  using confinement = new OwnedFd(native.memfd({ name: 'own', data: encodeConfinement(own), seal: true }));
   const child = spawn(process.execPath, [...brokerNodeFlags, packagePath('dist/brokers/main.js'), ...args], {
-    stdio: ['ignore', 'ignore', 'pipe', theirEnd.fd, memory.fd],
+    stdio: ['ignore', 'ignore', 'pipe', theirEnd.fd, memory.fd, confinement.fd],
     env: {},
   });
   return {
@@ -45,6 +48,10 @@ export function spawnBroker(profile: ResolvedProfile, args: readonly string[] = 
       return all;
     })(),
   };
+}
+
+function ownedBy(args: readonly string[]): readonly string[] {
+  return args.filter((_, index) => args[index - 1] === '--owns');
 }
 
 export interface ServedBroker extends BrokerUnderTest, AsyncDisposable {
@@ -91,6 +98,8 @@ export async function startVictim(client: BrokerClient): Promise<Victim> {
   const staged = stage({
     program: buildProgram('broker-victim'),
     argv: ['victim'],
+    // As a VMM is started: a broker without capabilities may read from no process that has some.
+    options: ['--drop-capabilities'],
     rules: notifiedCalls.map((name) => ({ nr: syscallNumber('x86_64', name) as number, verdict: verdict.notify })),
   });
   const packet = await staged.packet();

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+import { statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { type LandlockRules, native } from '../../native/index.ts';
+import { RatchetError } from '../errors.ts';
+
+/** What may be done beneath a path. `make`: new files; `bind`: new sockets. */
+export type PathUse = 'read' | 'write' | 'make' | 'bind' | 'remove';
+
+export interface PathRoot {
+  readonly path: string;
+  readonly uses: readonly PathUse[];
+}
+
+/** LANDLOCK_ACCESS_FS_*, include/uapi/linux/landlock.h. */
+const right = {
+  execute: 1n << 0n,
+  writeFile: 1n << 1n,
+  readFile: 1n << 2n,
+  readDirectory: 1n << 3n,
+  removeFile: 1n << 5n,
+  makeFile: 1n << 8n,
+  makeSocket: 1n << 9n,
+  truncate: 1n << 14n,
+} as const;
+
+const rightsOf: Readonly<Record<PathUse, bigint>> = {
+  read: right.readFile | right.readDirectory,
+  write: right.writeFile | right.truncate,
+  make: right.makeFile,
+  bind: right.makeSocket,
+  remove: right.removeFile,
+};
+
+/** The rights that a rule on a file, not a directory, may have. */
+const rightsOnFiles = right.execute | right.writeFile | right.readFile | right.truncate;
+
+/**
+ * A domain in which nothing of the file system may be used but what the roots say. A root that is not there gives its rights to the nearest directory
+ * that is: the file may be made later. Device ioctls are left alone, since a right that is missing at open(2) is missing for whoever gets the fd.
+ * @throws RatchetError KERNEL_UNSUPPORTED without Landlock.
+ */
+export function landlockRules(roots: readonly PathRoot[]): LandlockRules {
+  const abi = native.landlockAbi();
+  if (abi === 0)
+    throw new RatchetError('KERNEL_UNSUPPORTED', 'this kernel has no Landlock, or it is switched off', {
+      errno: 'EOPNOTSUPP',
+      next: 'boot with lsm=landlock,... (Linux 5.13), or say that it may be missing',
+    });
+  const rights = new Map<string, bigint>();
+  for (const { path, uses } of roots) {
+    const wanted = uses.reduce((bits, use) => bits | rightsOf[use], 0n);
+    const found = nearest(path);
+    const access = found.isDirectory ? wanted : wanted & rightsOnFiles;
+    if (access !== 0n) rights.set(found.path, (rights.get(found.path) ?? 0n) | access);
+  }
+  return { handled: handledBy(abi), scoped: 0n, rights: [...rights].map(([path, access]) => ({ path, access })) };
+}
+
+/** Every right of the file system up to TRUNCATE that the ABI knows: 13 in the first, then REFER (2) and TRUNCATE (3). */
+function handledBy(abi: number): bigint {
+  return (1n << BigInt(Math.min(15, 12 + abi))) - 1n;
+}
+
+function nearest(path: string): { readonly path: string; readonly isDirectory: boolean } {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found !== undefined) return { path, isDirectory: found.isDirectory() };
+  return path === '/' ? { path, isDirectory: true } : nearest(dirname(path));
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sys/file_thread.h"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "sys/self.h"
+
+namespace ratchet {
+
+namespace {
+
+class FileThread {
+ public:
+  void run(const std::function<void()>& work) {
+    const std::lock_guard one_at_a_time(turn_);
+    std::unique_lock lock(mutex_);
+    work_ = &work;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return work_ == nullptr; });
+  }
+
+  [[noreturn]] void serve() {
+    ::prctl(PR_SET_NAME, "ratchet-files");
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      changed_.wait(lock, [this] { return work_ != nullptr; });
+      (*work_)();
+      work_ = nullptr;
+      changed_.notify_all();
+    }
+  }
+
+ private:
+  std::mutex turn_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  const std::function<void()>* work_ = nullptr;
+};
+
+/// Never deleted: the thread lives as long as the process.
+FileThread* running = nullptr;
+
+}  // namespace
+
+void by_file_thread(const std::function<void()>& work) {
+  if (running == nullptr) work();
+  else running->run(work);
+}
+
+Result<pid_t> start_file_thread(int ruleset_fd) {
+  if (running != nullptr) return Failure{EALREADY, "clone"};
+  auto* const started = new FileThread;
+  sigset_t all;
+  sigset_t before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);  // The new thread inherits it: signals are the others' business.
+  std::thread([started] { started->serve(); }).detach();
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  pid_t tid = 0;
+  int error = 0;
+  started->run([&] {
+    tid = static_cast<pid_t>(::syscall(SYS_gettid));
+    if (ruleset_fd >= 0) error = restrict_this_thread(ruleset_fd);
+  });
+  if (error != 0) return Failure{error, "landlock_restrict_self"};
+  running = started;
+  return tid;
+}
+
+Outcome filter_file_thread(std::vector<std::uint8_t> program) {
+  int error = 0;
+  by_file_thread([&] { error = filter_this_thread(program); });
+  if (error != 0) return Failure{error, "seccomp"};
+  return {};
+}
+
+}  // namespace ratchet
