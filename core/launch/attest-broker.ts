@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The broker looked at from outside, as the VMM is: what it said of itself counts for nothing here, except where the kernel shows nothing (Landlock).
 import { readFileSync } from 'node:fs';
-import { type NativeError, native } from '../../native/index.ts';
+import { type Inspection, type NativeError, native } from '../../native/index.ts';
 import type { Confinement } from '../broker/confinement.ts';
 import { RatchetError } from '../errors.ts';
+import { OwnedFd } from '../owned-fd.ts';
 import { capabilityNames } from '../self/capabilities.ts';
-import { ownFilterCount, readTasks, statusField, type Task } from '../stages/tasks.ts';
+import { ownFilterCount, statusField } from '../stages/tasks.ts';
 import type { Mechanism } from './report.ts';
 
 export interface BrokerAttestation {
@@ -13,14 +14,24 @@ export interface BrokerAttestation {
   readonly mechanisms: readonly Mechanism[];
 }
 
-/** Checks every thread of a broker that has said hello. `deadlineMs`: for reading a thread's programs. */
+/** Checks every thread of a broker that has said hello. `deadlineMs`: for looking at a thread. */
 export function attestBroker(pid: number, confinement: Confinement, deadlineMs: number): BrokerAttestation {
-  const tasks = readTasks(pid);
-  const checks = [seccomp(tasks, confinement, deadlineMs), capabilities(pid, tasks, confinement)];
+  const inspection = inspect(pid, deadlineMs);
+  const checks = [seccomp(inspection, confinement), capabilities(pid, inspection.threads, confinement)];
   return {
-    ok: tasks.length > 0 && checks.every(({ ok }) => ok),
+    ok: checks.every(({ ok }) => ok),
     mechanisms: [...checks.map(({ mechanism }) => mechanism), landlock(confinement)],
   };
+}
+
+function inspect(pid: number, deadlineMs: number): Inspection {
+  try {
+    using pidfd = new OwnedFd(native.openPidfd({ pid, thread: false }));
+    return native.inspectThreads({ pid, pidfd: pidfd.fd, patienceMs: 0, deadlineMs });
+  } catch (error) {
+    if ((error as NativeError).code !== 'ESRCH') throw error;
+    return { threads: [], programs: [], unreadable: 0, longestStopMicroseconds: 0 };
+  }
 }
 
 /** @throws RatchetError VERIFICATION_FAILED. */
@@ -43,40 +54,31 @@ interface Check {
 }
 
 /** Each stage adds two filters to a thread: the common one, then its role's. */
-function seccomp(tasks: readonly Task[], { stages }: Confinement, deadlineMs: number): Check {
+function seccomp({ threads, programs }: Inspection, { stages }: Confinement): Check {
+  const name = 'broker-seccomp';
+  if (threads.length === 0) return missing(name, 'the broker has ended');
   const inherited = ownFilterCount();
   const mains = chains(stages, 'main');
   const files = chains(stages, 'files');
   let filesThreads = 0;
-  let readBack = true;
-  for (const task of tasks) {
-    const entered = (task.filters - inherited) / 2;
-    if (task.mode !== 2 || !task.noNewPrivs || mains[entered - 1] === undefined)
-      return missing(
-        'broker-seccomp',
-        `thread ${task.tid} (${task.name}) has mode ${task.mode} and ${task.filters} filters`,
-      );
-    const programs = readBack ? installed(task.tid, deadlineMs) : undefined;
-    if (programs === undefined) {
-      readBack = false;
-      continue;
-    }
-    const own = programs.slice(inherited);
+  let read = 0;
+  for (const thread of threads) {
+    const entered = (thread.filters - inherited) / 2;
+    const who = `thread ${thread.tid} (${thread.name})`;
+    if (thread.mode !== 2 || !thread.noNewPrivs || mains[entered - 1] === undefined)
+      return missing(name, `${who} has mode ${thread.mode} and ${thread.filters} filters`);
+    if (thread.programs === undefined || thread.programs.length === 0) continue;
+    read += 1;
+    const own = thread.programs.slice(inherited).map((place) => programs[place] as Buffer);
     if (equal(own, files[entered - 1])) filesThreads += 1;
-    else if (!equal(own, mains[entered - 1]))
-      return missing('broker-seccomp', `thread ${task.tid} (${task.name}) has other programs than were compiled`);
+    else if (!equal(own, mains[entered - 1])) return missing(name, `${who} has other programs than were compiled`);
   }
-  if (tasks.length === 0) return missing('broker-seccomp', 'the broker has ended');
-  if (readBack && filesThreads !== 1)
-    return missing('broker-seccomp', `${filesThreads} threads may open files, not one`);
-  const how = readBack ? 'each program read back, one thread for files' : 'programs could not be read back';
+  const all = read === threads.length;
+  if (all && filesThreads !== 1) return missing(name, `${filesThreads} threads may open files, not one`);
+  const how = all ? 'each program read back, one thread for files' : `the programs of ${read} could be read back`;
   return {
     ok: true,
-    mechanism: {
-      name: 'broker-seccomp',
-      state: readBack ? 'enforced' : 'partial',
-      reason: `on all ${tasks.length} threads; ${how}`,
-    },
+    mechanism: { name, state: all ? 'enforced' : 'partial', reason: `on all ${threads.length} threads; ${how}` },
   };
 }
 
@@ -92,19 +94,9 @@ function equal(found: readonly Buffer[], wanted: readonly Uint8Array[] | undefin
   );
 }
 
-/** Undefined where this process may not read them. */
-function installed(tid: number, deadlineMs: number): readonly Buffer[] | undefined {
-  try {
-    return native.readFilters({ tid, deadlineMs });
-  } catch (error) {
-    if (['EACCES', 'EPERM', 'EINVAL', 'EIO'].includes((error as NativeError).code)) return undefined;
-    throw error;
-  }
-}
-
-function capabilities(pid: number, tasks: readonly Task[], { capabilities: permitted }: Confinement): Check {
+function capabilities(pid: number, threads: Inspection['threads'], { capabilities: permitted }: Confinement): Check {
   let held = 0n;
-  for (const { tid } of tasks) {
+  for (const { tid } of threads) {
     const status = readFileSync(`/proc/${pid}/task/${tid}/status`, 'utf8');
     for (const set of ['CapEff', 'CapPrm', 'CapInh', 'CapAmb']) held |= BigInt(`0x${statusField(status, set)}`);
   }

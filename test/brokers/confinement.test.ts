@@ -85,11 +85,18 @@ test('the launcher reads all of it from outside, in each of its stages', async (
   }
 });
 
-test('a process that is less confined is not accepted as a broker', () => {
+test('a process that is less confined is not accepted as a broker', async () => {
   const own = confinementFor({ profile: profileOf({ start: { rules: [] } }), ...needs });
-  expect(() => requireConfined(process.pid, own, deadlineMs)).toThrow(
-    expect.objectContaining({ code: 'VERIFICATION_FAILED' }),
-  );
+  const other = spawn('sleep', ['60']);
+  const ended = new Promise((resolve) => other.on('close', resolve));
+  try {
+    expect(() => requireConfined(other.pid as number, own, deadlineMs)).toThrow(
+      expect.objectContaining({ code: 'VERIFICATION_FAILED' }),
+    );
+  } finally {
+    other.kill();
+    await ended;
+  }
 });
 
 test('other programs than were compiled are noticed, and capabilities that were to go', async () => {
