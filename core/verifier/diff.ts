@@ -18,7 +18,10 @@ import { findDifference } from './words.ts';
 export interface FilterDifference {
   readonly from: number;
   readonly to: number;
-  /** A call that shows it, and what each returns on it. */
+  /**
+   * A call that shows it, and what each returns on it: one that the second is looser on where there is such a call, otherwise one that the
+   * first is looser on, otherwise any on which they differ.
+   */
   readonly call: SyscallCall;
   readonly first: number;
   readonly second: number;
@@ -40,14 +43,14 @@ export function diffPrograms(first: FilterLike, second: FilterLike, arch: Arch):
   if (one === other) return [];
   const differences = pairs(diagrams, ofArch(diagrams, one, arch), ofArch(diagrams, other, arch)).map(
     ({ from, to, a, b }) => {
-      const found = findDifference(diagrams, a, b) as NonNullable<ReturnType<typeof findDifference>>;
+      const found = example(diagrams, a, b) as Shown;
       const call = { ...found.call, nr: from, auditArch: auditArch[arch] };
       return { from, to, call, first: found.first, second: found.second, ...directions(diagrams, a, b) };
     },
   );
   const native = equal(diagrams, wordBits(diagrams, archOffset), constantBits(BigInt(auditArch[arch]), 32));
   const foreignOther = diagrams.choose(native, one, other);
-  const foreign = findDifference(diagrams, one, foreignOther);
+  const foreign = example(diagrams, one, foreignOther);
   if (foreign === undefined) return differences;
   const { call } = foreign;
   return [
@@ -66,6 +69,17 @@ export function diagramOf(diagrams: Diagrams, filter: FilterLike): Diagram {
       next: 'the kernel would refuse it too',
     });
   return programDiagram(diagrams, instructions);
+}
+
+type Shown = NonNullable<ReturnType<typeof findDifference>>;
+
+function example(diagrams: Diagrams, a: Diagram, b: Diagram): Shown | undefined {
+  // Equal to the one where nothing is looser, so that a difference is a loosening.
+  const loosened = diagrams.combine((one, other) => (isLooser(one, other) ? other : one), a, b);
+  const tightened = diagrams.combine((one, other) => (isLooser(other, one) ? other : one), a, b);
+  return (
+    findDifference(diagrams, a, loosened) ?? findDifference(diagrams, a, tightened) ?? findDifference(diagrams, a, b)
+  );
 }
 
 function directions(

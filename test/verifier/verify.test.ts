@@ -226,6 +226,17 @@ describe('verifyChain and diffPrograms', () => {
     ]);
     expect(diffPrograms(programs[0] as Uint8Array, first, 'x86_64')).toEqual([]);
   });
+
+  test('show a difference by a call on which the second is looser, where there is one', () => {
+    const allowed = (...values: bigint[]): FilterPolicy =>
+      policyOf([{ nr: 1, action: { kind: 'allow' }, when: { kind: 'in', arg: 0, width: 'low32', values } }]);
+    const shown = (one: FilterPolicy, other: FilterPolicy): unknown =>
+      diffPrograms(one, other, 'x86_64').map(({ call, first, second }) => [call.args[0], first, second]);
+    const refused = 0x80000000;
+    expect(shown(allowed(1n, 9n), allowed(9n, 70n))).toEqual([[70n, refused, returnValue.allow]]);
+    expect(shown(allowed(9n, 70n), allowed(1n, 9n))).toEqual([[1n, refused, returnValue.allow]]);
+    expect(shown(allowed(1n, 9n), allowed(9n))).toEqual([[1n, returnValue.allow, refused]]);
+  });
 });
 
 test('calls have their words in the order of the structure', () => {
