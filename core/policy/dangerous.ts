@@ -73,3 +73,6 @@ export const dangerousCalls: ReadonlySet<string> = new Set([
  * (and a notified futex or munmap stops every lock and every exit of a thread).
  */
 export const neverBrokered: ReadonlySet<string> = new Set(['exit', 'exit_group', 'rt_sigreturn', 'futex', 'munmap']);
+
+/** By which the launcher installs a stage's program through a thread of the VMM. */
+export const installsFilters: ReadonlySet<string> = new Set(['seccomp']);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // From what a profile says to what its programs must do. The kernel permits one notification listener per process, and it belongs to the
-// first program. So the first stage's program notifies whatever is brokered in any stage, and whatever the first stage refuses aloud;
-// later programs let those same calls through to it, and the supervisor answers by the stage it is in. A role's program also refuses where
-// its role is stricter than its stage: an errno outranks a notification, and the supervisor does not know roles.
+// first program. So the first stage's program notifies whatever is brokered in any stage, and whatever any stage refuses aloud: an errno of the
+// kernel's own leaves no trace. Later programs let those same calls through to it, and the supervisor answers by the stage it is in. What a stage
+// refuses quietly or kills for stays the kernel's own answer. A role's program also refuses where its role is stricter than its stage: an errno
+// outranks a notification, and the supervisor does not know roles.
 
 import { RatchetError } from '../errors.ts';
-import { neverBrokered } from './dangerous.ts';
+import { installsFilters, neverBrokered } from './dangerous.ts';
 import type { Action, Condition, FilterPolicy, ResolvedProfile, Rule, SyscallRules } from './types.ts';
 
 export interface SupervisedStage {
@@ -24,7 +25,11 @@ export function supervise(profile: ResolvedProfile): { readonly stages: readonly
     if (arch === first.filter.arch && lastKnownNr === first.filter.lastKnownNr) continue;
     throw new RatchetError('PROFILE_INVALID', `profile ${profile.name} has stages for different system call tables`);
   }
-  const notified = new Notified(first.filter, policies);
+  const notified = new Notified(
+    first.filter,
+    policies,
+    profile.stages.map(({ filter }) => filter),
+  );
   const stages = profile.stages.map(({ name, epoch, filter, roles }) => {
     const transform = epoch === 0 ? notifying : passing;
     return {
@@ -48,14 +53,16 @@ class Notified {
   readonly #conditions = new Map<number, Condition>();
   readonly #names = new Map<number, string>();
 
-  constructor(first: FilterPolicy, policies: readonly FilterPolicy[]) {
+  /** `policies` are those of all stages and roles, `stages` the first and all later stages' own. */
+  constructor(first: FilterPolicy, policies: readonly FilterPolicy[], stages: readonly FilterPolicy[]) {
     const notifies = (pick: (policy: FilterPolicy) => Action): boolean =>
-      isRefusedAloud(pick(first)) || (policies.some((policy) => isBroker(pick(policy))) && !isRefusal(pick(first)));
+      (isRefusedAloud(pick(first)) || !isRefusal(pick(first))) &&
+      (policies.some((policy) => isBroker(pick(policy))) || stages.some((stage) => isRefusedAloud(pick(stage))));
     this.byDefault = notifies(({ otherwise }) => otherwise);
     this.unknown = notifies(({ unknown }) => unknown);
     for (const { syscalls } of policies) for (const { nr, name } of syscalls) this.#names.set(nr, name);
     this.numbers = [...this.#names.keys()].sort((a, b) => a - b);
-    for (const nr of this.numbers) this.#conditions.set(nr, this.#conditionFor(nr, first, policies));
+    for (const nr of this.numbers) this.#conditions.set(nr, this.#conditionFor(nr, first, policies, stages));
   }
 
   nameOf(nr: number): string {
@@ -66,13 +73,21 @@ class Notified {
     return this.#conditions.get(nr) ?? { kind: this.byDefault ? 'always' : 'never' };
   }
 
-  #conditionFor(nr: number, first: FilterPolicy, policies: readonly FilterPolicy[]): Condition {
-    if (neverBrokered.has(this.nameOf(nr))) return { kind: 'never' };
-    const own = entryOf(first, nr, this.nameOf(nr));
-    const refusedAloud = whenAction(own, isRefusedAloud);
+  #conditionFor(
+    nr: number,
+    first: FilterPolicy,
+    policies: readonly FilterPolicy[],
+    stages: readonly FilterPolicy[],
+  ): Condition {
+    const name = this.nameOf(nr);
+    if (neverBrokered.has(name)) return { kind: 'never' };
+    const own = entryOf(first, nr, name);
     const refusedQuietly = whenAction(own, (action) => isRefusal(action) && !isRefusedAloud(action));
-    const brokered = policies.map((policy) => whenAction(entryOf(policy, nr, this.nameOf(nr)), isBroker));
-    return allOf([anyOf([refusedAloud, ...brokered]), not(refusedQuietly)]);
+    const brokered = policies.map((policy) => whenAction(entryOf(policy, nr, name), isBroker));
+    // The supervisor moves to a stage before the stage's program is installed, and that takes a call that the stage itself may refuse.
+    const explained = installsFilters.has(name) ? [first] : stages;
+    const refusedAloud = explained.map((stage) => whenAction(entryOf(stage, nr, name), isRefusedAloud));
+    return allOf([anyOf([...refusedAloud, ...brokered]), not(refusedQuietly)]);
   }
 }
 
