@@ -3,6 +3,7 @@ import type { Authority } from './authority.ts';
 import type { BoundFiles } from './bound-files.ts';
 import type { OwnConfinement } from './confine.ts';
 import type { OneProgram } from './notify/execveat.ts';
+import type { Patience } from './patience.ts';
 import type { PendingSet } from './pending.ts';
 import type { Reporter } from './reporter.ts';
 import type { RuntimeGrants } from './runtime-grants.ts';
@@ -18,4 +19,5 @@ export interface Broker {
   readonly pending: PendingSet;
   readonly bound: BoundFiles;
   readonly programs: OneProgram;
+  readonly patience: Patience;
 }

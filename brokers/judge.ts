@@ -14,6 +14,7 @@ import {
 } from '../core/policy/address/index.ts';
 import type { BrokerRule } from '../core/policy/types.ts';
 import { errno } from './linux.ts';
+import type { Stages } from './stages.ts';
 
 /** What somebody wants done. */
 export type Wish =
@@ -55,6 +56,12 @@ export function judge(rules: readonly ParsedRule[], wish: Wish): Judgement {
     return alsoTaken.granted ? { granted: true, rule: granting, also: alsoTaken.rule } : alsoTaken;
   }
   return { granted: true, rule: granting };
+}
+
+/** The last earlier stage whose rules grant the wish; null when none does. */
+export function grantedBefore(stages: Stages, wish: Wish): string | null {
+  const granting = stages.earlier.filter(({ rules }) => judge(rules, wish).granted);
+  return granting.at(-1)?.stage.name ?? null;
 }
 
 /** @throws RatchetError ADDRESS_INVALID. */

@@ -14,6 +14,7 @@ import { OwnConfinement } from './confine.ts';
 import { closeInheritedFds } from './inherited-fds.ts';
 import { OneProgram } from './notify/execveat.ts';
 import { NotifyLoop } from './notify/loop.ts';
+import { Patience } from './patience.ts';
 import { PendingSet } from './pending.ts';
 import { Reporter } from './reporter.ts';
 import { RuntimeGrants } from './runtime-grants.ts';
@@ -34,7 +35,9 @@ z.config({ jitless: true });
 await main();
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { owns: { type: 'string', multiple: true } } });
+  const { values } = parseArgs({
+    options: { owns: { type: 'string', multiple: true }, 'max-refusals': { type: 'string' } },
+  });
   const bound = new BoundFiles(values.owns ?? []);
   ignoreTerminalSignals();
   const profile = decodeProfile(readFileSync(profileFd));
@@ -72,6 +75,7 @@ async function main(): Promise<void> {
     pending: new PendingSet(maxPending),
     bound,
     programs: new OneProgram(),
+    patience: new Patience(Number(values['max-refusals'] ?? 0)),
   };
   let loop: NotifyLoop | undefined;
   const session: Session = {

@@ -24,6 +24,9 @@ export interface Refusal {
   readonly errno: number;
   readonly rule: { readonly source: Source; readonly why: string } | undefined;
   readonly fix: string | null;
+  readonly allowedIn?: string | null;
+  readonly soak?: 'permitted' | 'enforced' | undefined;
+  readonly call?: { readonly nr: number; readonly registers: readonly string[] } | undefined;
   readonly startedMs: number;
 }
 
@@ -56,19 +59,21 @@ export class Reporter {
   }
 
   refusal(refusal: Refusal): void {
-    this.denied += 1;
+    if (refusal.soak === 'permitted') this.allowed += 1;
+    else this.denied += 1;
     if (!this.#refusals.take()) {
       this.#summariseSoon();
       return;
     }
-    const { asker, stage, syscall, errno, rule, fix } = refusal;
+    const { asker, stage, syscall, errno, rule, fix, allowedIn, soak, call } = refusal;
+    const soaking = soak === undefined ? {} : { soak };
     const name = errnoText(errno);
     const args = Object.fromEntries(
       Object.entries(refusal.args).map(([key, value]) => [key, typeof value === 'string' ? clip(value, 512) : value]),
     );
     const found = rule === undefined ? null : { file: rule.source.file, line: rule.source.line, why: clip(rule.why) };
     this.#log.warn({
-      verdict: 'refused',
+      verdict: soak === 'permitted' ? 'soak' : 'refused',
       ...asker,
       stage,
       syscall,
@@ -87,6 +92,9 @@ export class Reporter {
       errno: name,
       rule: found,
       fix: fix === null ? null : clip(fix),
+      allowedIn: allowedIn ?? null,
+      ...soaking,
+      ...(call === undefined ? {} : { call: { nr: call.nr, registers: [...call.registers] } }),
     });
   }
 
@@ -131,6 +139,17 @@ export class Reporter {
     });
   }
 
+  /** Whether the next refusal is told, and not counted only. */
+  get hasRoomForRefusal(): boolean {
+    return this.#refusals.hasRoom;
+  }
+
+  violation(stage: string, asker: Asker, words: string): void {
+    const { tid, thread } = asker;
+    this.#log.error({ verdict: 'violation', stage, tid, thread, words });
+    this.#send({ time: now(), type: 'violation', stage, tid, thread, words });
+  }
+
   stage(stage: string, epoch: number): void {
     this.#log.info({ verdict: 'stage', stage, epoch });
     this.#send({ time: now(), type: 'stage', stage, epoch, what: 'the broker judges by this stage' });
@@ -147,13 +166,17 @@ export class Reporter {
   }
 
   #summariseSoon(): void {
-    this.#summary ??= setTimeout(() => {
-      this.#summary = undefined;
-      const refusals = this.#refusals.drain();
-      const grants = this.#grants.drain();
-      if (refusals > 0) this.broker('refusals that were counted only', { count: refusals });
-      if (grants > 0) this.broker('grants that were counted only', { count: grants });
-    }, summaryEveryMs).unref();
+    this.#summary ??= setTimeout(() => this.summarise(), summaryEveryMs).unref();
+  }
+
+  /** Tells the sums of what was counted only: every second of a flood, and before the broker ends. */
+  summarise(): void {
+    clearTimeout(this.#summary);
+    this.#summary = undefined;
+    const refusals = this.#refusals.drain();
+    const grants = this.#grants.drain();
+    if (refusals > 0) this.broker('refusals that were counted only', { count: refusals });
+    if (grants > 0) this.broker('grants that were counted only', { count: grants });
   }
 }
 

@@ -186,6 +186,7 @@ export class Conversation {
 }
 
 function shutdownRequest(session: Session, reply: Reply): void {
+  session.broker.reporter.summarise();
   reply({ class: 'ok', value: {} });
   // After the answer has left.
   setImmediate(session.end);

@@ -25,6 +25,11 @@ export class Stages {
     return current;
   }
 
+  /** Those that were left, in their order. */
+  get earlier(): readonly CurrentStage[] {
+    return this.#parsed.slice(0, this.#at);
+  }
+
   get epoch(): number {
     return this.#at;
   }

@@ -17,11 +17,16 @@ export class TokenBucket {
     this.#lastMs = this.#nowMs();
   }
 
-  take(): boolean {
+  /** Whether the next `take()` is let through. */
+  get hasRoom(): boolean {
     const now = this.#nowMs();
     this.#tokens = Math.min(this.#burst, this.#tokens + ((now - this.#lastMs) / 1000) * this.#perSecond);
     this.#lastMs = now;
-    if (this.#tokens < 1) {
+    return this.#tokens >= 1;
+  }
+
+  take(): boolean {
+    if (!this.hasRoom) {
       this.#heldBack += 1;
       return false;
     }

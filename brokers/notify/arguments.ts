@@ -1,29 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
-
-import type { Arch } from '../../core/policy/types.ts';
-import { parametersOf } from '../../core/tables/index.ts';
+import { readlinkSync } from 'node:fs';
+import { formatAddress, maxSockaddrBytes, sockaddrToAddress } from '../../core/policy/address/index.ts';
+import type { CallReader } from '../../core/policy/describe-call.ts';
+import type { Caller } from './caller.ts';
 
 /** The kernel reads `int` parameters from the low half of the register. */
 export function int32(register: bigint): number {
   return Number(BigInt.asIntN(32, register));
 }
 
-/** The call's arguments by their names, for people: ints as the kernel reads them, other registers in hexadecimal when they are large. */
-export function describeArguments(
-  arch: Arch,
-  syscall: string,
-  args: readonly bigint[],
-): Readonly<Record<string, string | number>> {
-  return Object.fromEntries(
-    parametersOf(arch, syscall).map(({ index, names, width }) => {
-      const register = args[index] ?? 0n;
-      const value =
-        width === 'low32'
-          ? int32(register)
-          : register < 0x1_0000_0000n
-            ? Number(register)
-            : `0x${register.toString(16)}`;
-      return [names[0] ?? `arg${index}`, value];
-    }),
-  );
+/** As much of a text as a report shows; the rest of a longer one does not matter to a reader. */
+const shownBytes = 256;
+
+/** For reports only: what the caller's pointers and descriptors lead to at this moment, which is no ground for a verdict. */
+export function readerOf(caller: Caller): CallReader {
+  const { tid } = caller.notification;
+  return {
+    text: (address) => orNothing(() => caller.readText(address, shownBytes, 'cut').toString('utf8')),
+    file: (fd) => orNothing(() => readlinkSync(`/proc/${tid}/fd/${fd}`)),
+    socketAddress: (address, length) =>
+      length <= 0 || length > maxSockaddrBytes
+        ? undefined
+        : orNothing(() => formatAddress(sockaddrToAddress(caller.readMemory(address, length)))),
+  };
+}
+
+/** A pointer into nowhere, a descriptor that is not open, a caller that has gone: the report shows the number. */
+function orNothing(look: () => string): string | undefined {
+  try {
+    return look();
+  } catch {
+    return undefined;
+  }
 }

@@ -101,8 +101,11 @@ export class Caller {
     }
   }
 
-  /** A NUL-terminated text, without its NUL. @throws CallFails ENAMETOOLONG when there is none within `maxBytes`, EFAULT; CallerGone. */
-  readText(address: bigint, maxBytes: number): Buffer {
+  /**
+   * A NUL-terminated text, without its NUL. `cut`: the beginning will do. @throws CallFails ENAMETOOLONG when there is no NUL within `maxBytes`, EFAULT;
+   * CallerGone.
+   */
+  readText(address: bigint, maxBytes: number, longer: 'fail' | 'cut' = 'fail'): Buffer {
     const parts: Buffer[] = [];
     for (let read = 0; read < maxBytes; ) {
       const at = BigInt.asUintN(64, address + BigInt(read));
@@ -114,6 +117,7 @@ export class Caller {
       parts.push(part);
       read += length;
     }
+    if (longer === 'cut') return Buffer.concat(parts);
     throw new CallFails(errno.ENAMETOOLONG);
   }
 

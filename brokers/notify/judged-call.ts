@@ -3,8 +3,9 @@ import type { OwnedFd } from '../../core/owned-fd.ts';
 import type { BrokerRule } from '../../core/policy/types.ts';
 import type { Permit } from '../authority.ts';
 import type { Broker } from '../broker.ts';
-import { targetText, type Wish, wishArguments } from '../judge.ts';
-import type { Refusal } from '../reporter.ts';
+import { grantedBefore, targetText, type Wish, wishArguments } from '../judge.ts';
+import { sigkill } from '../linux.ts';
+import { launcherAsks, type Refusal } from '../reporter.ts';
 import type { Caller } from './caller.ts';
 
 /** What a handler knows about a call. */
@@ -16,23 +17,44 @@ export interface Call {
   readonly args: () => Readonly<Record<string, string | number>>;
 }
 
-/** Answers the call with an errno and reports the refusal. */
-export function refuseCall(
-  call: Call,
-  refusal: Pick<Refusal, 'errno' | 'rule' | 'fix'> & { readonly args?: Refusal['args'] },
-): void {
+type Reason = Pick<Refusal, 'errno' | 'rule' | 'fix'> & {
+  readonly allowedIn?: Refusal['allowedIn'];
+  readonly args?: Refusal['args'];
+};
+
+/** Answers the call with an errno and reports the refusal; kills the VMM when that was one too many. */
+export function refuseCall(call: Call, refusal: Reason): void {
+  const { broker, caller } = call;
+  const { stage } = broker.stages.current;
+  reportRefusal(call, refusal, stage.soak === true ? 'enforced' : undefined, () => {
+    if (!broker.patience.spend()) return caller.answerErrno(refusal.errno);
+    broker.reporter.violation(stage.name, caller.describe(), broker.patience.words);
+    caller.kill(sigkill);
+    return false;
+  });
+}
+
+/** Tells of a call that the policy refuses, and answers it meanwhile. */
+export function reportRefusal(call: Call, refusal: Reason, soak: Refusal['soak'], answer: () => boolean): void {
   const { broker, caller, syscall } = call;
-  // Described while the thread still waits: afterwards its name may be another's.
-  const asker = caller.describe();
-  caller.answerErrno(refusal.errno);
+  const { stage } = broker.stages.current;
+  // Described while the thread still waits: afterwards its name and its memory may be another's. A flood is only counted.
+  const told = broker.reporter.hasRoomForRefusal;
+  const asker = told ? caller.describe() : { ...launcherAsks, door: 'vmm' as const };
+  const args = told ? { ...call.args(), ...refusal.args } : {};
+  answer();
+  const { nr, args: registers } = caller.notification;
   broker.reporter.refusal({
     asker,
-    stage: broker.stages.current.stage.name,
+    stage: stage.name,
     syscall,
-    args: { ...call.args(), ...refusal.args },
+    args,
     errno: refusal.errno,
     rule: refusal.rule,
     fix: refusal.fix,
+    allowedIn: refusal.allowedIn ?? null,
+    soak,
+    call: { nr, registers: registers.map((register) => register.toString(16).padStart(16, '0')) },
     startedMs: caller.startedMs,
   });
 }
@@ -46,7 +68,7 @@ export function judgeCall(call: Call, wish: Wish, socket?: OwnedFd): Permit | un
   if (judgement.granted) return judgement;
   socket?.close();
   const { errno, rule, fix } = judgement;
-  refuseCall(call, { errno, rule, fix, args: wishArguments(wish) });
+  refuseCall(call, { errno, rule, fix, allowedIn: grantedBefore(call.broker.stages, wish), args: wishArguments(wish) });
   return undefined;
 }
 

@@ -2,25 +2,26 @@
 // The transparent door: system calls of the VMM, as its start filter notifies them. Each is judged by the *policy* of the stage that holds now:
 //   allow   the kernel goes on with the call. The verdict rests on the call's registers alone, which cannot change, so CONTINUE is legal here (its only
 //           other use is the stager's exec, see execveat.ts); nothing is awaited between the verdict and the answer, so the stage cannot have changed;
-//   errno   that errno, with a report unless the rule is quiet;
+//   errno   that errno, with a report unless the rule is quiet. In a stage that is in soak: CONTINUE, with a report, as for allow;
 //   broker  its handler below, by the stage's broker rules. A call without a handler is refused.
 // Whatever goes wrong, the call is answered with an errno. exit, exit_group, rt_sigreturn, futex and munmap are never notified.
 import type { OwnedFd } from '../../core/owned-fd.ts';
+import { describeCall } from '../../core/policy/describe-call.ts';
 import { evaluate } from '../../core/policy/evaluate.ts';
-import type { Verdict } from '../../core/policy/types.ts';
 import { syscallName } from '../../core/tables/index.ts';
 import { native, type Watch } from '../../native/index.ts';
 import type { Broker } from '../broker.ts';
 import { errno, sigkill } from '../linux.ts';
 import { attempt } from '../native-errno.ts';
-import { describeArguments, int32 } from './arguments.ts';
+import { int32, readerOf } from './arguments.ts';
 import { bindCall } from './bind.ts';
 import { Caller, CallerGone, CallFails } from './caller.ts';
 import { connectCall } from './connect.ts';
 import { execveatCall } from './execveat.ts';
-import { type Call, refuseCall } from './judged-call.ts';
+import type { Call } from './judged-call.ts';
 import { listenCall } from './listen.ts';
 import { creatCall, openat2Call, openatCall, openCall } from './open.ts';
+import { permitInSoak, refuseByPolicy } from './policy-refusal.ts';
 
 /** The system calls that the broker performs, all of them. */
 const handlers: Readonly<Record<string, (call: Call) => void>> = {
@@ -116,7 +117,7 @@ function decide(broker: Broker, caller: Caller): void {
   const { arch } = broker.stages.profile;
   const verdict = evaluate(stage.filter, { nr, auditArch, args, instructionPointer });
   const syscall = verdict.syscall?.name ?? syscallName(arch, nr) ?? `syscall ${nr}`;
-  const call: Call = { broker, caller, syscall, args: () => describeArguments(arch, syscall, args) };
+  const call: Call = { broker, caller, syscall, args: () => describeCall(arch, syscall, args, readerOf(caller)) };
   const { action } = verdict;
   switch (action.kind) {
     case 'allow':
@@ -124,35 +125,32 @@ function decide(broker: Broker, caller: Caller): void {
       caller.answerContinue();
       return;
     case 'errno':
-      refuseByPolicy(call, verdict, action.errno, action.quiet);
+      if (action.quiet) answerQuietly(caller, action.errno);
+      else if (stage.soak === true) permitInSoak(call, { verdict, errno: action.errno });
+      else refuseByPolicy(call, { verdict, errno: action.errno });
       return;
     case 'broker': {
       const handler = Object.hasOwn(handlers, syscall) ? handlers[syscall] : undefined;
       // tid 0: a caller in a foreign pid namespace, which cannot be pinned.
-      if (handler === undefined || tid === 0) refuseByPolicy(call, verdict, errno.EACCES, false);
+      if (handler === undefined || tid === 0) refuseByPolicy(call, { verdict, errno: errno.EACCES });
       else handler(call);
       return;
     }
     case 'kill-process':
     case 'kill-thread':
       // A later stage's filter leaves notified calls to us. Killing more than the thread is the stricter reading.
-      refuseByPolicy(call, verdict, errno.EACCES, false, () => caller.kill(sigkill));
+      caller.kill(sigkill);
+      refuseByPolicy(call, { verdict, errno: errno.EACCES });
       return;
     case 'trap':
     case 'trace':
-      refuseByPolicy(call, verdict, errno.ENOSYS, false);
+      refuseByPolicy(call, { verdict, errno: errno.ENOSYS });
       return;
   }
 }
 
-function refuseByPolicy(call: Call, verdict: Verdict, number: number, quiet: boolean, first?: () => void): void {
-  first?.();
-  if (number === 0) call.caller.answerValue(0n);
-  else if (quiet) call.caller.answerErrno(number);
-  else
-    refuseCall(call, {
-      errno: number,
-      rule: verdict.rule,
-      fix: `syscalls: [{ allow: [${call.syscall}], why: "..." }]`,
-    });
+function answerQuietly(caller: Caller, number: number): void {
+  // An errno of 0 is a call that pretends to have worked.
+  if (number === 0) caller.answerValue(0n);
+  else caller.answerErrno(number);
 }

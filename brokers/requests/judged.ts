@@ -7,7 +7,7 @@ import type { OwnedFd } from '../../core/owned-fd.ts';
 import type { BrokerRule } from '../../core/policy/types.ts';
 import type { Permit } from '../authority.ts';
 import type { Broker } from '../broker.ts';
-import { targetText, type Wish, wishArguments } from '../judge.ts';
+import { grantedBefore, targetText, type Wish, wishArguments } from '../judge.ts';
 import { errno } from '../linux.ts';
 import { launcherAsks } from '../reporter.ts';
 import { failed, ok, type Reply } from './reply.ts';
@@ -26,6 +26,7 @@ export function judgeRequest(broker: Broker, wish: Wish, startedMs: number, repl
     errno: judgement.errno,
     rule,
     fix,
+    allowedIn: grantedBefore(broker.stages, wish),
     startedMs,
   });
   reply({

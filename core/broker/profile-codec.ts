@@ -101,6 +101,7 @@ const profileSchema = z.strictObject({
         name: z.string(),
         epoch: count,
         closedToGrants: z.boolean().exactOptional(),
+        soak: z.boolean().exactOptional(),
         filter: filterPolicy,
         roles: z.record(z.string(), filterPolicy),
         broker: z.array(

@@ -150,6 +150,21 @@ const event = z.discriminatedUnion('type', [
     rule: source.nullable(),
     /** The profile line that would permit it. */
     fix: z.string().nullable(),
+    /** The last earlier stage that permitted it. */
+    allowedIn: z.string().nullable(),
+    /** In a stage that is in soak: whether it was let through, or refused all the same. */
+    soak: z.enum(['permitted', 'enforced']).optional(),
+    /** The call itself, in registers of 16 hexadecimal digits; absent for a request on the channel. */
+    call: z.strictObject({ nr: z.number().int(), registers: z.array(z.string()) }).optional(),
+  }),
+  /** More refusals than the launch permits: the VMM is killed. */
+  z.strictObject({
+    time,
+    type: z.literal('violation'),
+    stage: z.string(),
+    tid: z.number().int(),
+    thread: z.string(),
+    words: z.string(),
   }),
   z.strictObject({
     time,

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { bindControl, type ControlServer } from '../control/server.ts';
 import { RatchetError } from '../errors.ts';
-import type { SandboxEvent } from '../launch/events.ts';
+import { EventStream, type SandboxEvent } from '../launch/events.ts';
 import { shellStatus } from '../launch/exit-status.ts';
 import { launchVmm } from '../launch/launch.ts';
 import { printRefusals } from '../launch/print-refusals.ts';
@@ -24,6 +24,8 @@ interface RunOptions {
   readonly until?: string;
   readonly keepCapabilities?: boolean;
   readonly optional: readonly string[];
+  readonly soak?: true | string;
+  readonly maxRefusals?: number;
 }
 
 const ownFailure = 125;
@@ -57,6 +59,8 @@ export function addRun(program: Command): void {
       collect,
       [],
     )
+    .option('--soak [stages]', 'let through and report what these stages refuse (comma-separated; default: all)')
+    .option('--max-refusals <count>', 'kill the VMM at this many refusals of its calls', parseCount)
     .option('--keep-capabilities', 'do not drop capabilities from the VMM')
     .passThroughOptions()
     .addHelpText(
@@ -91,6 +95,8 @@ async function run(command: readonly [string, ...string[]], options: RunOptions)
       ending.abort(new Error(`ended by ${signal}`));
     });
   const server: ControlServer | undefined = control === undefined ? undefined : await bindControl(control);
+  const events = new EventStream();
+  const told = printRefusals(events, complain);
   let sandbox: Sandbox<Vmm> | undefined;
   try {
     sandbox = await launchVmm({
@@ -101,7 +107,10 @@ async function run(command: readonly [string, ...string[]], options: RunOptions)
       stdio: ['inherit', 'inherit', 'inherit'],
       keepCapabilities: options.keepCapabilities ?? false,
       optional: options.optional.map(parseOptional),
+      ...(options.soak === undefined ? {} : { soak: options.soak === true ? true : options.soak.split(',') }),
+      ...(options.maxRefusals === undefined ? {} : { maxRefusals: options.maxRefusals }),
       signal: ending.signal,
+      events,
       ...(options.profile === undefined ? {} : { profile: options.profile }),
       ...(options.until === undefined ? {} : { until: options.until }),
       ...(control === undefined ? {} : { ownedPaths: [control] }),
@@ -113,6 +122,8 @@ async function run(command: readonly [string, ...string[]], options: RunOptions)
     throw error;
   } finally {
     await sandbox?.close();
+    events.close();
+    await told;
     await server?.close();
   }
 }
@@ -125,14 +136,13 @@ interface Followed {
 
 /** Serves the sandbox until its VMM ends, and gives the VMM's status. */
 async function follow(sandbox: Sandbox<Vmm>, { ending, server, report }: Followed): Promise<number> {
-  const told = printRefusals(sandbox.events, complain);
   const reported = report === undefined ? undefined : writeReports(sandbox, report);
   if (ending.aborted) void sandbox.close();
   ending.addEventListener('abort', () => void sandbox.close());
   server?.serve(sandbox);
   process.on('SIGUSR2', () => void enterNext(sandbox));
   const status = await sandbox.exited;
-  await Promise.all([told, reported]);
+  await reported;
   return shellStatus(status);
 }
 
@@ -148,6 +158,12 @@ function parseOptional(name: string): 'broker-landlock' {
   throw new RatchetError('ARGUMENT_INVALID', `--optional ${name}: there is no such mechanism that may be missing`, {
     next: 'the only one is broker-landlock',
   });
+}
+
+function parseCount(text: string): number {
+  const count = Number(text);
+  if (!Number.isSafeInteger(count) || count < 1) throw new InvalidArgumentError('give a whole number above 0');
+  return count;
 }
 
 /** Asked before a VM is started. @throws RatchetError ARGUMENT_INVALID. */

@@ -24,6 +24,8 @@ export interface BrokerOptions {
   readonly profile: ResolvedProfile;
   readonly logFd: number | 'ignore' | 'inherit';
   readonly ownedPaths: readonly string[];
+  /** The VMM is killed at this many; 0: never. */
+  readonly maxRefusals?: number;
   /** For its hello. */
   readonly deadlineMs: number;
   /** The VMM keeps its capabilities. */
@@ -98,6 +100,7 @@ function spawnBroker(theirs: number, options: BrokerOptions, own: Confinement): 
       ...brokerNodeFlags,
       packagePath('dist/brokers/main.js'),
       ...options.ownedPaths.flatMap((path) => ['--owns', path]),
+      ...((options.maxRefusals ?? 0) > 0 ? ['--max-refusals', String(options.maxRefusals)] : []),
     ],
     { stdio: ['ignore', 'ignore', options.logFd, brokerEnd.fd, profile.fd, confinement.fd], env: {} },
   );

@@ -9,8 +9,19 @@ export function describeRefusal(event: SandboxEvent): string {
   const rule = event['rule'] as { readonly file: string; readonly line: number } | null;
   const where = rule === null ? 'no rule permits it' : `${rule.file}:${rule.line}`;
   const fix = event['fix'] === null ? '' : `; to permit: ${event['fix']}`;
-  const who = event['door'] === 'launcher' ? 'for the launcher' : `in thread ${event['thread']}`;
-  return printable(`${event['syscall']}(${called}) = -${event['errno']} ${who}, ${where}${fix}`);
+  const features = (event['features'] ?? []) as readonly string[];
+  const orFeature = features.length === 0 ? '' : `, or ${features.map((name) => `--feature ${name}`).join(' or ')}`;
+  const earlier = typeof event['allowedIn'] === 'string' ? ` (stage ${event['allowedIn']} permitted it)` : '';
+  const soak = event['soak'] === 'enforced' ? ' in soak too' : '';
+  const verdict =
+    event['soak'] === 'permitted' ? `let through in soak, else -${event['errno']}` : `-${event['errno']}${soak}`;
+  return printable(`${event['syscall']}(${called}) = ${verdict} ${whoOf(event)}, ${where}${earlier}${fix}${orFeature}`);
+}
+
+function whoOf(event: SandboxEvent): string {
+  if (event['door'] === 'launcher') return 'for the launcher';
+  const role = event['role'] === undefined ? '' : ` (${event['role']})`;
+  return `in thread ${event['thread']}${role}`;
 }
 
 /** Thread names and paths are the VMM's own words: nothing in them may steer a terminal or begin a line of its own. */

@@ -24,8 +24,7 @@ export function shellStatus({ code, signal }: ExitStatus): number {
 
 /** In words. A SIGSYS death is a seccomp kill, which shells only show as 159. */
 export function describeExit(status: ExitStatus): string {
-  if (status.signal === 'SIGSYS')
-    return 'was killed by its seccomp filter (SIGSYS): a call that the profile answers with kill-process';
+  if (status.signal === 'SIGSYS') return 'was killed by its seccomp filter (SIGSYS)';
   if (status.signal !== null) return `was ended by ${status.signal}`;
   return `exited with status ${status.code}`;
 }

@@ -5,7 +5,7 @@ import { compileProfile } from '../compiler/index.ts';
 import { withDeadline } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
 import { OwnedFd } from '../owned-fd.ts';
-import { assertLaunchable, withGrants } from '../policy/index.ts';
+import { assertLaunchable, withGrants, withSoak } from '../policy/index.ts';
 import { countsOption } from '../profile-counts.ts';
 import { hostArch, loadProfile } from '../profile-files.ts';
 import { qemuAdapter } from '../qemu/adapter.ts';
@@ -15,7 +15,9 @@ import { adapterFor, defaultProfile } from '../vmm/adapters.ts';
 import type { Vmm } from '../vmm/vmm.ts';
 import { assertRolesCanBeGiven } from './assert-roles.ts';
 import { type BrokerProcess, endBroker, startBroker } from './broker-process.ts';
+import { EventStream } from './events.ts';
 import { describeExit, type ExitStatus, exitOf } from './exit-status.ts';
+import { featureFinder } from './feature-finder.ts';
 import { findProgram } from './find-program.ts';
 import { killByPidfd } from './kill.ts';
 import type { LaunchOptions } from './options.ts';
@@ -47,7 +49,8 @@ export async function launchVmm(options: LaunchOptions, only?: string): Promise<
     arch: hostArch(),
     features: options.features ?? [],
   });
-  const profile = withGrants(loaded, options.allow ?? [], options.mayGrant ?? []);
+  const granted = withGrants(loaded, options.allow ?? [], options.mayGrant ?? []);
+  const profile = options.soak === undefined ? granted : withSoak(granted, options.soak);
   assertLaunchable(profile);
   const compiled = compileProfile(profile, countsOption(profile));
   const first = compiled.stages[0];
@@ -74,8 +77,10 @@ export async function launchVmm(options: LaunchOptions, only?: string): Promise<
     ownedPaths: options.ownedPaths ?? [],
     privilegedVmm: options.keepCapabilities ?? false,
     optional: options.optional ?? [],
+    maxRefusals: options.maxRefusals ?? 0,
     deadlineMs,
   });
+  const startedMs = Date.now();
   let staged: StagedProcess | undefined;
   let sandbox: Sandbox<Vmm> | undefined;
   try {
@@ -106,6 +111,9 @@ export async function launchVmm(options: LaunchOptions, only?: string): Promise<
       process: staged,
       channelFd: channelOurs.release(),
       inheritedFilters: ownFilterCount(),
+      featuresFor: featureFinder(options.profile ?? defaultProfile(path)),
+      startedMs,
+      events: options.events ?? new EventStream(),
       deadlineMs,
     });
     await untilBuilt({ sandbox, staged, stderr, path, deadlineMs, signal: options.signal });

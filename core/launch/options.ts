@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Grant } from '../policy/index.ts';
+import type { EventStream } from './events.ts';
 import type { StdioKind } from './stager.ts';
 
 /** What `launch()` takes. Only `command` is required. */
@@ -14,6 +15,10 @@ export interface LaunchOptions {
   readonly allow?: readonly Grant[];
   /** What may be granted while the VM runs, in addition to the profile's own `may-grant` rows: by `Sandbox.grant()`, and by hotplug and migration for their time. */
   readonly mayGrant?: readonly Grant[];
+  /** Stages (`true`: all) in which what the profile refuses is let through and reported, for a rollout. Their report never says `ok`. */
+  readonly soak?: true | readonly string[];
+  /** Kills the VMM at this many refusals of its calls. Default: never. */
+  readonly maxRefusals?: number;
   /** The stage to enter before `launch()` returns; `start` returns with the machine built and paused. Default: the profile's second stage. */
   readonly until?: string;
   /** fds of this process that the VMM inherits: number there -> number here. 0 to 2 are `stdio`'s. */
@@ -32,6 +37,8 @@ export interface LaunchOptions {
   readonly ownedPaths?: readonly string[];
   /** Bound on each step of the launch. Milliseconds. */
   readonly deadlineMs?: number;
+  /** Where events go, from the first on; read it before the launch to miss none, and even when the launch fails. Default: `sandbox.events` alone. */
+  readonly events?: EventStream;
   /** Gives up the launch: what was started is ended, and `launch()` rejects with the signal's reason. Without effect afterwards. */
   readonly signal?: AbortSignal;
 }

@@ -23,7 +23,8 @@ export async function printRefusals(events: AsyncIterable<SandboxEvent>, say: (l
         windowStart = now;
         lines = 0;
       }
-      if (lines < linesPerWindow) say(`refused: ${describeRefusal(event)}`);
+      if (lines < linesPerWindow)
+        say(`${event['soak'] === 'permitted' ? 'soak' : 'refused'}: ${describeRefusal(event)}`);
       else left++;
       lines++;
     } else if (event.type === 'violation') say(printable(String(event['words'])));

@@ -34,6 +34,10 @@ export function makeReport(found: {
   readonly roles: readonly string[];
   readonly waitKillable: boolean;
   readonly signalScope: boolean;
+  /** Whether the stage is in soak: then nothing is claimed to be enforced by it. */
+  readonly soak: boolean;
+  /** Whether, and from where, the kernel's audit records are read. */
+  readonly records: { readonly available: boolean; readonly reason: string };
   readonly verification?: Verification;
   readonly failure?: Error;
   readonly broker: BrokerAttestation;
@@ -44,10 +48,12 @@ export function makeReport(found: {
   return {
     pid,
     stage,
-    ok: failure === undefined && found.broker.ok,
+    ok: failure === undefined && found.broker.ok && !found.soak,
     mechanisms: [
       failure === undefined
-        ? { name: 'seccomp', state: 'enforced', reason: every }
+        ? found.soak
+          ? { name: 'seccomp', state: 'partial', reason: soakReason(stage) }
+          : { name: 'seccomp', state: 'enforced', reason: every }
         : { name: 'seccomp', state: 'absent', reason: failure.message },
       failure === undefined
         ? { name: 'no-new-privs', state: 'enforced', reason: every }
@@ -72,6 +78,7 @@ export function makeReport(found: {
             state: 'absent',
             reason: 'the kernel has no SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (5.19)',
           },
+      { name: 'audit-records', state: found.records.available ? 'enforced' : 'absent', reason: found.records.reason },
       ...found.broker.mechanisms,
     ],
     threads: threads.map(({ tid, name, mode, filters, programs }) => ({
@@ -83,6 +90,10 @@ export function makeReport(found: {
       programs,
     })),
   };
+}
+
+function soakReason(stage: string): string {
+  return `soak: what stage ${stage} refuses is let through and reported. Kills, quiet refusals and what the broker judges by memory hold`;
 }
 
 function readBack(verification: Verification | undefined): Mechanism {

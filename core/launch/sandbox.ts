@@ -3,25 +3,27 @@ import { constants } from 'node:os';
 import { basename } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import type { GrantRequest } from '../broker/client.ts';
-import type { BrokerStatus } from '../broker/protocol.ts';
+import type { BrokerEvent, BrokerStatus } from '../broker/protocol.ts';
 import type { CompiledProfile } from '../compiler/index.ts';
 import { deferred } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
 import type { OwnedFd } from '../owned-fd.ts';
 import { checkTarget } from '../policy/broker-rules.ts';
 import { ceilingOf } from '../policy/index.ts';
-import type { ResolvedProfile } from '../policy/types.ts';
+import type { ResolvedProfile, ResolvedStage, SyscallCall } from '../policy/types.ts';
 import { type Lease, noLease } from '../qemu/fd-source.ts';
 import type { Qemu } from '../qemu/qemu.ts';
 import { readTasks } from '../stages/tasks.ts';
 import { NothingChanged } from '../stages/tighten.ts';
 import type { Verification } from '../stages/verify.ts';
+import { auditArchOf } from '../tables/index.ts';
 import type { ThreadKeeper } from '../vmm/thread-keeper.ts';
 import type { PreparedVmm, Vmm, VmmHost } from '../vmm/vmm.ts';
 import { attestBroker, type BrokerAttestation } from './attest-broker.ts';
 import { type BrokerProcess, endBroker } from './broker-process.ts';
-import { EventStream } from './events.ts';
+import type { EventStream, SandboxEvent } from './events.ts';
 import { describeExit, type ExitStatus, exitOf } from './exit-status.ts';
+import { KernelRecords } from './kernel-records.ts';
 import { killByPidfd, signalByPidfd } from './kill.ts';
 import { type EnforcementReport, makeReport } from './report.ts';
 import { RuntimeGrant, type RuntimeGrantOptions } from './runtime-grant.ts';
@@ -39,6 +41,11 @@ export interface SandboxParts<V extends Vmm> {
   /** Our end of the VMM's channel. */
   readonly channelFd: number;
   readonly inheritedFilters: number;
+  /** Names of the profile's features that would permit a call in a stage. */
+  readonly featuresFor: (stage: string, call: SyscallCall) => readonly string[];
+  readonly events: EventStream;
+  /** When the VMM was started, as Date.now() counts. */
+  readonly startedMs: number;
   readonly deadlineMs: number;
 }
 
@@ -64,7 +71,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
   readonly pid: number;
   /** The VMM's adapter; for QEMU its monitor, hotplug and migration. */
   readonly vmm: V;
-  readonly events = new EventStream();
+  readonly events: EventStream;
   /** Settles when the VMM has ended. */
   readonly exited: Promise<ExitStatus>;
   readonly #parts: SandboxParts<V>;
@@ -76,9 +83,11 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
   #ended = false;
   readonly #brokerFollowed: Promise<void>;
   readonly #released: Promise<void>;
+  readonly #records: KernelRecords;
 
   constructor(parts: SandboxParts<V>) {
     this.#parts = parts;
+    this.events = parts.events;
     this.pid = parts.process.pid;
     this.#roles = new ThreadRoles(this.pid, () => this.vmm.threadRoles());
     this.#engine = new StageEngine({
@@ -93,6 +102,12 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     });
     this.vmm = parts.adapter.connect(parts.channelFd, this);
     this.exited = exitOf(parts.process.child);
+    this.#records = new KernelRecords({
+      pid: this.pid,
+      startedMs: parts.startedMs,
+      stage: () => this.#resolvedStage,
+      events: this.events,
+    });
     this.#brokerFollowed = this.#followBroker();
     this.#released = this.exited.then((status) => this.#onExit(status));
   }
@@ -127,6 +142,12 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
   /** For the adapter: gives threads that are made later the filters of their role. */
   get threads(): ThreadKeeper {
     return this.#engine;
+  }
+
+  get #resolvedStage(): ResolvedStage {
+    const stage = this.#parts.profile.stages[this.#engine.epoch];
+    if (stage === undefined) throw new Error('a profile without stages');
+    return stage;
   }
 
   /**
@@ -226,6 +247,8 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
       waitKillable,
       signalScope,
       broker: this.#attestBroker(),
+      soak: this.#resolvedStage.soak === true,
+      records: this.#records,
       ...found,
     });
   }
@@ -376,7 +399,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
 
   async #followBroker(): Promise<void> {
     const { client, pid } = this.#parts.broker;
-    for await (const event of client.events) this.events.push(event);
+    for await (const event of client.events) this.events.push(this.#completed(event));
     this.#brokerAlive = false;
     if (this.#ended) return;
     this.events.emit('broker', {
@@ -384,6 +407,17 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
       pid,
       next: 'brokered calls of the VMM now fail with ENOSYS; the VMM itself goes on',
     });
+  }
+
+  /** The broker knows no roles and no features; a refusal gets them here. */
+  #completed(event: BrokerEvent): SandboxEvent {
+    if (event.type !== 'refusal' || event.call === undefined) return event;
+    const { call, ...told } = event;
+    const registers = call.registers.map((register) => BigInt(`0x${register}`));
+    const { arch } = this.#parts.profile;
+    const made = { nr: call.nr, auditArch: auditArchOf(arch), args: registers as unknown as SyscallCall['args'] };
+    const role = this.#roles.lastKnown(event.tid);
+    return { ...told, role, features: this.#parts.featuresFor(event.stage, made) };
   }
 
   /** Ends what served the VMM. Events come in order: what the broker still had to tell, then the exit, then nothing. */
@@ -394,7 +428,17 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     await endBroker(this.#parts.broker);
     await this.#brokerFollowed;
     const words = `${basename(this.#parts.path)} ${describeExit(status)}`;
-    if (status.signal === 'SIGSYS') this.events.emit('violation', { pid: this.pid, stage: this.stage, words });
+    if (status.signal === 'SIGSYS') {
+      const explained = await this.#records.explainDeath();
+      this.events.emit('violation', {
+        pid: this.pid,
+        stage: this.stage,
+        what: 'killed-by-filter',
+        ...explained,
+        words: `${words}: ${explained.words}`,
+      });
+    }
+    this.#records.close();
     this.events.emit('exit', { pid: this.pid, ...status, words });
     this.events.close();
   }

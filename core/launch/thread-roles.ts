@@ -10,6 +10,8 @@ export class ThreadRoles {
   readonly #ask: () => Promise<ReadonlyMap<number, string>>;
   readonly #given = new Map<number, { readonly role: string; readonly startTime: string | undefined }>();
 
+  #labels: ReadonlyMap<number, string> = new Map();
+
   constructor(pid: number, ask: () => Promise<ReadonlyMap<number, string>>) {
     this.#pid = pid;
     this.#ask = ask;
@@ -28,7 +30,13 @@ export class ThreadRoles {
   /** The same for people to read; the leader is the main thread even where the VMM does not answer. */
   async labels(): Promise<ReadonlyMap<number, string>> {
     const named = await this.named().catch(() => new Map<number, string>());
-    return new Map([[this.#pid, 'main'], ...named]);
+    this.#labels = new Map([[this.#pid, 'main'], ...named]);
+    return this.#labels;
+  }
+
+  /** What a thread was when that was last asked, without asking: an event must not wait for a VMM that may be busy. */
+  lastKnown(tid: number): string {
+    return this.#labels.get(tid) ?? (tid === this.#pid ? 'main' : 'worker');
   }
 
   get given(): ReadonlySet<number> {

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which constants the arguments of a call are written with, for people. A call or argument that is not here is shown as a number.
 
-/** `name`: one of the constants with this prefix. `flags`: several of them. `request`: an ioctl's. `type`: a socket's, with its flags. */
+/**
+ * `name`: one of the constants with this prefix. `flags`: several of them. `request`: an ioctl's. `type`: a socket's, with its flags. `level`, `option`:
+ * a socket option's. `not`: constants with the prefix that are for something else.
+ */
 export type Words =
-  | { readonly kind: 'name' | 'flags'; readonly prefix: string }
-  | { readonly kind: 'request' | 'type' | 'option' };
+  | { readonly kind: 'name' | 'flags'; readonly prefix: string; readonly not?: RegExp | undefined }
+  | { readonly kind: 'request' | 'type' | 'level' | 'option' };
 
 export interface CallWords {
   readonly words: Readonly<Record<string, Words>>;
@@ -12,8 +15,8 @@ export interface CallWords {
   readonly selects?: readonly string[];
 }
 
-const name = (prefix: string): Words => ({ kind: 'name', prefix });
-const flags = (prefix: string): Words => ({ kind: 'flags', prefix });
+const name = (prefix: string, not?: RegExp): Words => ({ kind: 'name', prefix, not });
+const flags = (prefix: string, not?: RegExp): Words => ({ kind: 'flags', prefix, not });
 
 const mapped = { prot: flags('PROT_') };
 const socket: CallWords = {
@@ -21,7 +24,7 @@ const socket: CallWords = {
   selects: ['domain', 'type', 'protocol'],
 };
 const socketOption: CallWords = {
-  words: { level: name('IPPROTO_'), optname: { kind: 'option' } },
+  words: { level: { kind: 'level' }, optname: { kind: 'option' } },
   selects: ['level', 'optname'],
 };
 const opened = { flags: flags('O_') };
@@ -36,13 +39,16 @@ export const callWords: Readonly<Record<string, CallWords>> = {
   arch_prctl: { words: { option: name('ARCH_') }, selects: ['option'] },
   clock_gettime: clock,
   clock_nanosleep: clock,
-  clone: { words: { flags: flags('CLONE_') } },
+  clone: { words: { flags: flags('CLONE_', /^CLONE_ARGS_/) } },
   dup3: { words: opened },
   epoll_create1: { words: { flags: flags('EPOLL_') } },
   execveat: { words: atFlags },
   faccessat2: { words: atFlags },
   fallocate: { words: { mode: flags('FALLOC_FL_') } },
-  fcntl: { words: { cmd: name('F_') }, selects: ['cmd'] },
+  fcntl: {
+    words: { cmd: name('F_', /^F_(SEAL_|OWNER_|RDLCK|WRLCK|UNLCK|EXLCK|SHLCK|OK|LOCK|TEST|TLOCK|ULOCK)/) },
+    selects: ['cmd'],
+  },
   flock: { words: { cmd: flags('LOCK_') } },
   getrlimit: limit,
   getsockopt: socketOption,
@@ -52,10 +58,10 @@ export const callWords: Readonly<Record<string, CallWords>> = {
   linkat: { words: atFlags },
   madvise: { words: { behavior: name('MADV_') }, selects: ['behavior'] },
   membarrier: { words: { cmd: name('MEMBARRIER_CMD_') }, selects: ['cmd'] },
-  memfd_create: { words: { flags: flags('MFD_') } },
+  memfd_create: { words: { flags: flags('MFD_', /^MFD_HUGE_/) } },
   mlockall: { words: { flags: flags('MCL_') } },
-  mmap: { words: { ...mapped, flags: flags('MAP_') }, selects: ['prot'] },
-  mount: { words: { flags: flags('MS_') } },
+  mmap: { words: { ...mapped, flags: flags('MAP_', /^MAP_(HUGE_|TYPE|ANON$|FILE)/) }, selects: ['prot'] },
+  mount: { words: { flags: flags('MS_', /^MS_(SYNC|ASYNC|INVALIDATE)$/) } },
   mprotect: { words: mapped, selects: ['prot'] },
   mremap: { words: { flags: flags('MREMAP_') } },
   newfstatat: { words: atFlags },
@@ -63,12 +69,20 @@ export const callWords: Readonly<Record<string, CallWords>> = {
   openat: { words: opened },
   pipe2: { words: opened },
   pkey_mprotect: { words: mapped, selects: ['prot'] },
-  prctl: { words: { option: name('PR_') }, selects: ['option'] },
+  prctl: {
+    words: {
+      option: name(
+        'PR_',
+        /^PR_(SET_MM_|SET_VMA_|SET_PTRACER_|GET_SHADOW|(?!SET_|GET_|CAPBSET_|CAP_AMBIENT$|MCE_KILL$|TASK_PERF))/,
+      ),
+    },
+    selects: ['option'],
+  },
   prlimit64: limit,
-  ptrace: { words: { request: name('PTRACE_') } },
+  ptrace: { words: { request: name('PTRACE_', /^PTRACE_(O_|EVENT_|SYSCALL_INFO_)/) } },
   renameat2: { words: { flags: flags('RENAME_') } },
   sched_setscheduler: { words: { policy: name('SCHED_') } },
-  seccomp: { words: { op: name('SECCOMP_') }, selects: ['op'] },
+  seccomp: { words: { op: name('SECCOMP_', /^SECCOMP_(?!SET_MODE_|GET_)/) }, selects: ['op'] },
   sendmsg: { words: { flags: flags('MSG_') } },
   sendto: { words: { flags: flags('MSG_') } },
   setrlimit: limit,
@@ -81,8 +95,8 @@ export const callWords: Readonly<Record<string, CallWords>> = {
   tgkill: signal,
   timerfd_create: { words: { clockid: name('CLOCK_'), flags: flags('TFD_') } },
   tkill: signal,
-  unlinkat: { words: atFlags },
-  unshare: { words: { unshare_flags: flags('CLONE_') }, selects: ['unshare_flags'] },
+  unlinkat: { words: { flag: flags('AT_', /^AT_(?!REMOVEDIR)/) } },
+  unshare: { words: { unshare_flags: flags('CLONE_', /^CLONE_ARGS_/) }, selects: ['unshare_flags'] },
   userfaultfd: { words: { flags: flags('O_') } },
 };
 

@@ -33,7 +33,7 @@ export function describeCall(
       const inWords = words.words[key];
       const told =
         (reader && lookedUp(key, syscall, args, parameter, reader)) ??
-        (inWords && inConstants(arch, inWords, valueOf(parameter, register), args)) ??
+        (inWords && inConstants(arch, inWords, argumentValue(parameter, register), args)) ??
         plain(parameter, register);
       return [key, told];
     }),
@@ -47,7 +47,7 @@ export function selectingCondition(arch: Arch, syscall: string, args: readonly b
     .filter(({ names }) => selects.includes(names[0] ?? ''))
     .map((parameter) => {
       const key = parameter.names[0] ?? '';
-      const value = valueOf(parameter, args[parameter.index] ?? 0n);
+      const value = argumentValue(parameter, args[parameter.index] ?? 0n);
       const inWords = words[key];
       return `${key} == ${(inWords && inConstants(arch, inWords, value, args)) ?? hex(value)}`;
     });
@@ -83,9 +83,11 @@ const atCurrentDirectory = -100;
 function inConstants(arch: Arch, words: Words, value: bigint, args: readonly bigint[]): string | undefined {
   switch (words.kind) {
     case 'name':
-      return nameOf(arch, words.prefix, value) ?? (words.prefix === 'IPPROTO_' ? socketLevel(arch, value) : undefined);
+      return nameOf(arch, words.prefix, value, words.not);
     case 'flags':
-      return flagsOf(arch, words.prefix, value);
+      return flagsOf(arch, words.prefix, value, words.not);
+    case 'level':
+      return constantValue(arch, 'SOL_SOCKET') === value ? 'SOL_SOCKET' : nameOf(arch, 'IPPROTO_', value);
     case 'request':
       return requestOf(arch, value);
     case 'type':
@@ -93,11 +95,6 @@ function inConstants(arch: Arch, words: Words, value: bigint, args: readonly big
     case 'option':
       return optionOf(arch, BigInt.asUintN(32, args[1] ?? 0n), value);
   }
-}
-
-/** SOL_SOCKET is no protocol, and 0 is the default one of the family. */
-function socketLevel(arch: Arch, value: bigint): string | undefined {
-  return constantValue(arch, 'SOL_SOCKET') === value ? 'SOL_SOCKET' : undefined;
 }
 
 function optionOf(arch: Arch, level: bigint, value: bigint): string | undefined {
@@ -125,9 +122,6 @@ const poorNames = new Set([
   'AF_LOCAL',
   'AF_FILE',
   'AF_ROUTE',
-  'MAP_ANON',
-  'MAP_FILE',
-  'MAP_TYPE',
   'O_ACCMODE',
   'O_NDELAY',
   'O_FSYNC',
@@ -147,15 +141,16 @@ interface Constants {
 
 const known = new Map<string, Constants>();
 
-/** The constants with a prefix, looked up once: a flood of refusals is described too. */
-function constantsOf(arch: Arch, prefix: string): Constants {
-  const key = `${arch} ${prefix}`;
+/** The constants with a prefix, looked up once: a flood of refusals is described too. Of two for one value, the shorter is the more common one. */
+function constantsOf(arch: Arch, prefix: string, not?: RegExp): Constants {
+  const key = `${arch} ${prefix} ${not?.source ?? ''}`;
   const found = known.get(key);
   if (found !== undefined) return found;
   const byValue = new Map<bigint, string>();
-  for (const name of constantNames(arch)) {
+  const names = constantNames(arch).filter((name) => name.startsWith(prefix) && not?.test(name) !== true);
+  for (const name of [...names].sort((a, b) => a.length - b.length)) {
     const value = constantValue(arch, name);
-    if (value === undefined || !name.startsWith(prefix) || poorNames.has(name) || byValue.has(value)) continue;
+    if (value === undefined || poorNames.has(name) || byValue.has(value)) continue;
     byValue.set(value, name);
   }
   const byBits = [...byValue].filter(([value]) => value > 0n).sort(([a], [b]) => bitCount(b) - bitCount(a));
@@ -164,13 +159,13 @@ function constantsOf(arch: Arch, prefix: string): Constants {
   return made;
 }
 
-function nameOf(arch: Arch, prefix: string, value: bigint): string | undefined {
-  const { byValue } = constantsOf(arch, prefix);
+function nameOf(arch: Arch, prefix: string, value: bigint, not?: RegExp): string | undefined {
+  const { byValue } = constantsOf(arch, prefix, not);
   return byValue.get(value) ?? byValue.get(BigInt.asIntN(32, value));
 }
 
-function flagsOf(arch: Arch, prefix: string, value: bigint): string | undefined {
-  const { byValue, byBits } = constantsOf(arch, prefix);
+function flagsOf(arch: Arch, prefix: string, value: bigint, not?: RegExp): string | undefined {
+  const { byValue, byBits } = constantsOf(arch, prefix, not);
   if (value === 0n) return byValue.get(0n);
   let rest = value;
   const names: string[] = [];
@@ -183,7 +178,22 @@ function flagsOf(arch: Arch, prefix: string, value: bigint): string | undefined 
   return [...names.sort(), ...(rest === 0n ? [] : [hex(rest)])].join('|');
 }
 
-const requestPrefixes = ['KVM_', 'VHOST_', 'VFIO_', 'TUN', 'BLK', 'CDROM', 'UFFDIO_', 'FS_IOC', 'FI', 'TC', 'TIOC', 'SIOC', 'USBDEVFS_', 'SG_'];
+const requestPrefixes = [
+  'KVM_',
+  'VHOST_',
+  'VFIO_',
+  'TUN',
+  'BLK',
+  'CDROM',
+  'UFFDIO_',
+  'FS_IOC',
+  'FI',
+  'TC',
+  'TIOC',
+  'SIOC',
+  'USBDEVFS_',
+  'SG_',
+];
 /** Small constants of these families are capabilities and versions, not requests. */
 const smallestRequest = 0x1000n;
 
@@ -201,7 +211,7 @@ function bitCount(value: bigint): number {
 }
 
 /** As the kernel reads the argument. */
-function valueOf({ width }: Parameter, register: bigint): bigint {
+function argumentValue({ width }: Parameter, register: bigint): bigint {
   return width === 'low32' ? BigInt.asUintN(32, register) : register;
 }
 

@@ -3,7 +3,9 @@
 
 export { formatAction, letsThrough, sameAction } from './actions.ts';
 export { dangerousCalls, neverBrokered } from './dangerous.ts';
+export { type DescribedArguments, describeCall } from './describe-call.ts';
 export { evaluate, matches } from './evaluate.ts';
+export { explainRefusal } from './explain-refusal.ts';
 export { ExpressionError } from './expression/error.ts';
 export { formatCondition } from './expression/format.ts';
 export { type ConditionContext, parseCondition } from './expression/parse.ts';
@@ -16,5 +18,6 @@ export { formatProblem, formatSource, type Problem, type ProblemCode, ProfileErr
 export { restrictCondition } from './restrict.ts';
 export { canBothHold, satisfiable } from './satisfiable.ts';
 export { profileJsonSchema, profileJsonSchemas } from './schema.ts';
+export { withSoak } from './soak.ts';
 export { nearestName, suggestion } from './suggest.ts';
 export { type FilterSummary, summarizeFilter } from './summary.ts';

@@ -115,6 +115,8 @@ export interface ResolvedStage {
   readonly broker: readonly BrokerRule[];
   /** True where grants added at launch do not hold (`grants: closed`). */
   readonly closedToGrants?: boolean | undefined;
+  /** True where refusals are let through and reported. */
+  readonly soak?: boolean | undefined;
 }
 
 export interface ResolvedProfile {

@@ -231,6 +231,8 @@ describe('a refusal', () => {
       errno: 'EACCES',
       rule: null,
       fix: 'connect: [{ grant: ["tcp:127.0.0.1:4444"], why: "..." }]',
+      allowedIn: null,
+      call: { nr: 42, registers: expect.arrayContaining([expect.stringMatching(/^[0-9a-f]{16}$/)]) },
     });
     await victim.ask(`connect 1 1 0 ${sockaddr('unix:/run/x.sock')}`);
     expect(await broker.event(isRefusal)).toMatchObject({
@@ -249,8 +251,10 @@ describe('a refusal', () => {
       rule: { why: 'a test rule for ptrace' },
       thread: 'worker',
     });
-    expect(refusal.args).toMatchObject({ request: 0 });
-    expect(refusal.fix).toContain('allow: [ptrace]');
+    expect(refusal.args).toMatchObject({ request: 'PTRACE_TRACEME' });
+    expect(refusal.fix).toBe(
+      'stage start: in place of the rule at test.yaml:7:3: syscalls: [{ allow: [ptrace], why: "..." }]',
+    );
   });
 
   test('in a flood is counted, with neither fds nor events growing', async () => {
