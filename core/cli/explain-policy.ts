@@ -16,6 +16,10 @@ import type {
 import { countsOption } from '../profile-counts.ts';
 import { run as simulate } from '../simulator/index.ts';
 import { errnoName } from '../tables/index.ts';
+import { type Diagram, Diagrams } from '../verifier/diagram.ts';
+import { atNumber, ofArch } from '../verifier/number-ranges.ts';
+import { withKnown } from '../verifier/outcomes.ts';
+import { policyDiagram } from '../verifier/policy-diagram.ts';
 import { type AskedCall, callWith, type Known } from './asked-call.ts';
 import { chosenFilter } from './stage-filter.ts';
 
@@ -27,17 +31,18 @@ export function explainPolicy(
   { name, nr, known }: AskedCall,
 ): Answer {
   const tuning = countsOption(profile);
+  const filterIn = (one: ResolvedStage): FilterPolicy =>
+    (role === undefined ? undefined : one.roles[role]) ?? one.filter;
   const answer = explain(chosenFilter(stage, role), nr, known, tuning);
+  // Decisions of one owner are equal exactly when they are the same function of the arguments.
+  const diagrams = new Diagrams();
+  const decision = (one: ResolvedStage): Diagram => {
+    const native = ofArch(diagrams, policyDiagram(diagrams, filterIn(one)), profile.arch);
+    return withKnown(diagrams, atNumber(diagrams, native, nr), known);
+  };
   const differsIn = profile.stages
-    .filter((other) => other.name !== stage.name)
-    .map((other) => ({
-      stage: other.name,
-      ...short(explain((role === undefined ? undefined : other.roles[role]) ?? other.filter, nr, known, tuning)),
-    }))
-    .filter(
-      (other) =>
-        other.action !== answer.action || other.errno !== answer.errno || other.conditional !== answer.conditional,
-    );
+    .filter((other) => decision(other) !== decision(stage))
+    .map((other) => ({ stage: other.name, ...short(explain(filterIn(other), nr, known, tuning)) }));
   return { syscall: name, nr, arch: profile.arch, stage: stage.name, role: role ?? null, ...answer, differsIn };
 }
 

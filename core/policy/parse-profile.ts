@@ -59,8 +59,8 @@ function resolve(placed: Placed<RawProfile>, options: ParseOptions, problems: Pr
   const context = { arch: options.arch, library, problems, flattened, features: options.features ?? [] };
   for (const feature of context.features) {
     if (!library.features.has(feature)) {
-      const list =
-        library.features.size === 0 ? ': the profile has none' : suggestion(feature, library.features.keys());
+      const known = [...library.features.keys()].sort().join(', ');
+      const list = suggestion(feature, library.features.keys()) || `: the profile has ${known || 'none'}`;
       problems.add(document.at([]), 'unknown-feature', `unknown feature "${feature}"${list}`);
     }
   }

@@ -98,7 +98,7 @@ function notifying(policy: FilterPolicy, notified: Notified): FilterPolicy {
 
 /**
  * A later stage or a role: its own verdicts where nothing is notified, and `allow` where the first program asks the supervisor. `stage` is given for
- * a role: where the role refuses and its stage does not, the role's own verdict stays.
+ * a role: where the role refuses otherwise than its stage, the role's own verdict stays.
  */
 function passing(policy: FilterPolicy, notified: Notified, stage?: FilterPolicy): FilterPolicy {
   return transformed(policy, notified, { kind: 'allow' }, stage);
@@ -111,7 +111,7 @@ function transformed(
   stage?: FilterPolicy,
 ): FilterPolicy {
   const stricterByDefault = (pick: (from: FilterPolicy) => Action): boolean =>
-    stage !== undefined && isRefusal(pick(policy)) && !isRefusal(pick(stage));
+    stage !== undefined && isRefusal(pick(policy)) && !sameAnswer(pick(policy), pick(stage));
   const byDefault = (isNotified: boolean, pick: (from: FilterPolicy) => Action): Action =>
     isNotified && !stricterByDefault(pick) ? whereNotified : unnotified(pick(policy));
   return {
@@ -133,9 +133,21 @@ function transformed(
   };
 }
 
-/** Where a role's entry refuses and that of its stage does not. */
+/** Where a role's entry refuses otherwise than its stage does: the supervisor would answer by the stage. */
 function stricter(entry: SyscallRules, stage: FilterPolicy): Condition {
-  return allOf([whenAction(entry, isRefusal), not(whenAction(entryOf(stage, entry.nr, entry.name), isRefusal))]);
+  const ofStage = entryOf(stage, entry.nr, entry.name);
+  const refusals = [entry.otherwise, ...entry.rules.map(({ action }) => action)].filter(isRefusal);
+  return anyOf(
+    refusals.map((refusal) => {
+      const same = (action: Action): boolean => sameAnswer(action, refusal);
+      return allOf([whenAction(entry, same), not(whenAction(ofStage, same))]);
+    }),
+  );
+}
+
+/** Whoever is refused hears the same; `quiet` only says who tells of it. */
+function sameAnswer(a: Action, b: Action): boolean {
+  return a.kind === b.kind && !(a.kind === 'errno' && b.kind === 'errno' && a.errno !== b.errno);
 }
 
 /** `broker` on a call that is never notified. The loader refuses such rules; policies built by hand are closed here. */

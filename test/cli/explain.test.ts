@@ -69,6 +69,8 @@ describe('ratchet explain', () => {
         { when: 'otherwise', action: 'errno', errno: 'EAFNOSUPPORT', rule: where(16, 'no other families') },
       ],
     });
+    // The other stage's answer depends on arguments too, and not in the same way.
+    expect(explain('start', 'socket')).toMatchObject({ differsIn: [{ stage: 'running', conditional: true }] });
     const { stdout } = ratchet('explain', small, '--stage', 'start', 'socket');
     expect(stdout).toContain('depends on its arguments');
     expect(stdout).toContain('allow when domain in [AF_UNIX, AF_INET] and type == SOCK_STREAM');
