@@ -4,7 +4,8 @@
 import { stringify } from 'yaml';
 import { letsThrough } from '../../policy/actions.ts';
 import { dangerousCalls } from '../../policy/dangerous.ts';
-import { type ConditionContext, parseCondition } from '../../policy/expression/parse.ts';
+import type { ConditionContext } from '../../policy/expression/operands.ts';
+import { parseCondition } from '../../policy/expression/parse.ts';
 import { canBothHold, satisfiable } from '../../policy/satisfiable.ts';
 import type { Action, Arch, Condition } from '../../policy/types.ts';
 import { errnoName } from '../../tables/index.ts';

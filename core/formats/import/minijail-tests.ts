@@ -2,7 +2,7 @@
 // The tests of a minijail line as a condition of the profile language.
 
 import { ExpressionError } from '../../policy/expression/error.ts';
-import type { ConditionContext } from '../../policy/expression/parse.ts';
+import type { ConditionContext } from '../../policy/expression/operands.ts';
 import { parametersOf } from '../../tables/index.ts';
 
 const atom = /^arg(?<index>\d)\s*(?<op>==|!=|<=|>=|<|>|&|\bin\b)\s*(?<value>.+)$/;

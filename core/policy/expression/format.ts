@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { parametersOf, valueName } from '../../tables/index.ts';
 import type { Condition, Width } from '../types.ts';
-import type { ConditionContext } from './parse.ts';
+import type { ConditionContext } from './operands.ts';
 import { allOnes, signBit } from './words.ts';
 
 const widthWords: Readonly<Record<Width, string>> = { low32: 'u32', zero32: 'u32z', sign32: 's32', full64: 'u64' };
