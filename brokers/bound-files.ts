@@ -7,6 +7,7 @@ import { readSmallFile } from './read-file.ts';
 export class BoundFiles {
   readonly #made = new Map<string, { readonly dev: number; readonly ino: number }>();
   readonly #owned: readonly string[];
+  onChange: () => void = () => undefined;
 
   constructor(owned: readonly string[]) {
     this.#owned = owned;
@@ -15,6 +16,16 @@ export class BoundFiles {
   made(path: string): void {
     const { dev, ino } = lstatSync(path);
     this.#made.set(path, { dev, ino });
+    this.onChange();
+  }
+
+  /** A file that the broker before had made. */
+  remember({ path, dev, ino }: { readonly path: string; readonly dev: number; readonly ino: number }): void {
+    this.#made.set(path, { dev, ino });
+  }
+
+  list(): { readonly path: string; readonly dev: number; readonly ino: number }[] {
+    return [...this.#made].map(([path, file]) => ({ path, ...file }));
   }
 
   /**

@@ -2,6 +2,7 @@
 import type { Authority } from './authority.ts';
 import type { BoundFiles } from './bound-files.ts';
 import type { OwnConfinement } from './confine.ts';
+import type { Journal } from './journal.ts';
 import type { OneProgram } from './notify/execveat.ts';
 import type { Patience } from './patience.ts';
 import type { PendingSet } from './pending.ts';
@@ -20,4 +21,5 @@ export interface Broker {
   readonly bound: BoundFiles;
   readonly programs: OneProgram;
   readonly patience: Patience;
+  readonly journal: Journal;
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The broker of one VM. fd 3: the launcher's channel. fds 4 and 5: sealed memfds with the resolved profile and the broker's own confinement. stderr: the log.
+// The broker of one VM. fd 3: the launcher's channel. fds 4 and 5: sealed memfds with the resolved profile and the broker's own confinement.
+// fd 6: the journal, shared memory that a broker after this one reads. stderr: the log.
 // It ends with the channel, whoever closed it, and then removes the socket files that it made and those it was given with --owns.
 import { closeSync, readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
-import { decodeConfinement, decodeProfile } from '../core/broker/protocol.ts';
+import { decodeConfinement, decodeProfile, journalBytes } from '../core/broker/protocol.ts';
 import { native } from '../native/index.ts';
 import { Authority } from './authority.ts';
 import { BoundFiles } from './bound-files.ts';
@@ -12,6 +13,7 @@ import type { Broker } from './broker.ts';
 import { Channel } from './channel.ts';
 import { OwnConfinement } from './confine.ts';
 import { closeInheritedFds } from './inherited-fds.ts';
+import { Journal, monotonicMs } from './journal.ts';
 import { OneProgram } from './notify/execveat.ts';
 import { NotifyLoop } from './notify/loop.ts';
 import { Patience } from './patience.ts';
@@ -20,10 +22,12 @@ import { Reporter } from './reporter.ts';
 import { RuntimeGrants } from './runtime-grants.ts';
 import { Conversation, type Session } from './serve.ts';
 import { Stages } from './stages.ts';
+import { restore } from './take-over.ts';
 
 const channelFd = 3;
 const profileFd = 4;
 const confinementFd = 5;
+const journalFd = 6;
 
 /** Connections that are being made at one time, both doors together. */
 const maxPending = 256;
@@ -44,8 +48,10 @@ async function main(): Promise<void> {
   closeSync(profileFd);
   const confinement = decodeConfinement(readFileSync(confinementFd));
   closeSync(confinementFd);
-  closeInheritedFds([0, 1, 2, channelFd]);
+  closeInheritedFds([0, 1, 2, channelFd, journalFd]);
   const stages = new Stages(profile);
+  const journal = new Journal(native.mapShared({ fd: journalFd, bytes: journalBytes }));
+  closeSync(journalFd);
   const own = await OwnConfinement.enter(confinement);
 
   const channel = new Channel(channelFd, {
@@ -65,7 +71,7 @@ async function main(): Promise<void> {
   const grants = new RuntimeGrants((grant, end) => {
     reporter.grantChanged(stages.current.stage.name, grant, end);
     broker.pending.recheckAll();
-  });
+  }, monotonicMs);
   const broker: Broker = {
     stages,
     grants,
@@ -76,7 +82,17 @@ async function main(): Promise<void> {
     bound,
     programs: new OneProgram(),
     patience: new Patience(Number(values['max-refusals'] ?? 0)),
+    journal,
   };
+  restore(broker, journal);
+  reporter.onCount = () => journal.counted(reporter.allowed, reporter.denied);
+  broker.programs.onTake = () => journal.startedProgram();
+  const keep = (): void => {
+    if (!journal.write({ ...grants.keep(), bound: bound.list() }))
+      reporter.broker('the journal is full: a broker that takes over will know less');
+  };
+  grants.onChange = keep;
+  bound.onChange = keep;
   let loop: NotifyLoop | undefined;
   const session: Session = {
     broker,

@@ -46,6 +46,7 @@ const summaryEveryMs = 1000;
 export class Reporter {
   allowed = 0;
   denied = 0;
+  onCount: () => void = () => undefined;
   readonly #log: Logger;
   readonly #send: (event: BrokerEvent) => void;
   // Refusals and grants apart: nobody hides a refusal behind a flood of grants.
@@ -61,6 +62,7 @@ export class Reporter {
   refusal(refusal: Refusal): void {
     if (refusal.soak === 'permitted') this.allowed += 1;
     else this.denied += 1;
+    this.onCount();
     if (!this.#refusals.take()) {
       this.#summariseSoon();
       return;
@@ -100,6 +102,7 @@ export class Reporter {
 
   granted(granted: Granted): void {
     this.allowed += 1;
+    this.onCount();
     if (!this.#grants.take()) {
       this.#summariseSoon();
       return;

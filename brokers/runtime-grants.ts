@@ -35,6 +35,19 @@ interface Entry {
   withdrawn: boolean;
 }
 
+/** A grant as the next broker takes it on. */
+export interface KeptGrant {
+  readonly id: number;
+  readonly request: BrokerRequestKind;
+  readonly target: string;
+  readonly throughEpoch: number;
+  readonly uses?: number | undefined;
+  readonly forMs?: number | undefined;
+  readonly until?: string | undefined;
+  readonly usesLeft?: number | undefined;
+  readonly expiresMs?: number | undefined;
+}
+
 export const maxRuntimeGrants = 256;
 
 export class RuntimeGrants {
@@ -43,6 +56,8 @@ export class RuntimeGrants {
   readonly #onEnd: (grant: RuntimeGrant, end: GrantEnd) => void;
   readonly #nowMs: () => number;
   #nextId = 1;
+  /** After every change, and before what it permits is done. */
+  onChange: () => void = () => undefined;
 
   /** The clock must be monotonic. `onEnd` comes once for each grant, after it has stopped to hold. */
   constructor(onEnd: (grant: RuntimeGrant, end: GrantEnd) => void, nowMs: () => number = () => performance.now()) {
@@ -78,7 +93,43 @@ export class RuntimeGrants {
     };
     this.#entries.set(id, entry);
     this.#byRule.set(rule, entry);
+    this.onChange();
     return id;
+  }
+
+  /** The ids of this broker begin after those of the one before. */
+  continueFrom(nextId: number): void {
+    this.#nextId = Math.max(this.#nextId, nextId);
+  }
+
+  /** A grant of the broker before, with what is left of it. */
+  restore(kept: KeptGrant): void {
+    if (kept.usesLeft === 0) return;
+    const { id, usesLeft, expiresMs } = kept;
+    const { request, target, throughEpoch, uses, forMs, until } = kept;
+    const left = expiresMs === undefined ? undefined : Math.max(0, expiresMs - this.#nowMs());
+    if (left === 0) return;
+    const next = Math.max(this.#nextId, id + 1);
+    this.#nextId = id;
+    this.add({ request, target, throughEpoch, uses, forMs: left, until });
+    this.#nextId = next;
+    const entry = this.#entries.get(id);
+    if (entry === undefined) return;
+    this.#entries.set(
+      id,
+      Object.assign(entry, { terms: { ...entry.terms, forMs }, usesLeft: usesLeft ?? entry.usesLeft }),
+    );
+  }
+
+  /** For the journal. */
+  keep(): { readonly nextGrant: number; readonly grants: KeptGrant[] } {
+    const grants = [...this.#entries.values()].map(({ id, terms, usesLeft, expiresMs }) => ({
+      id,
+      ...withoutUndefined(terms),
+      ...(usesLeft === Number.POSITIVE_INFINITY ? {} : { usesLeft: Math.max(0, usesLeft) }),
+      ...(expiresMs === undefined ? {} : { expiresMs }),
+    }));
+    return { nextGrant: this.#nextId, grants };
   }
 
   /** False when there is no such grant, or none any more. */
@@ -102,6 +153,7 @@ export class RuntimeGrants {
     const entry = this.#byRule.get(rule);
     if (entry === undefined) return undefined;
     entry.usesLeft -= 1;
+    this.onChange();
     // It stays, so that what is under way can still be revoked.
     if (entry.usesLeft <= 0) this.#onEnd(this.#describe(entry), 'used up');
     return { parsed: entry.parsed, good: () => !entry.withdrawn && !this.#isExpired(entry) };
@@ -132,6 +184,7 @@ export class RuntimeGrants {
     if (entry === undefined) return false;
     entry.withdrawn = true;
     this.#forget(entry);
+    this.onChange();
     this.#onEnd(this.#describe(entry), end);
     return true;
   }
@@ -151,4 +204,14 @@ export class RuntimeGrants {
       leftMs: expiresMs === undefined ? undefined : Math.max(0, Math.round(expiresMs - this.#nowMs())),
     };
   }
+}
+
+function withoutUndefined(terms: GrantTerms): Omit<KeptGrant, 'id'> {
+  const { uses, forMs, until, ...rest } = terms;
+  return {
+    ...rest,
+    ...(uses === undefined ? {} : { uses }),
+    ...(forMs === undefined ? {} : { forMs }),
+    ...(until === undefined ? {} : { until }),
+  };
 }

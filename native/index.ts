@@ -116,6 +116,8 @@ export interface Native {
   /** openat2(2) (O_CLOEXEC added); `resolve` are RESOLVE_* bits; `directoryFd` -100 is AT_FDCWD. */
   openFile(options: { directoryFd: number; path: string; flags: number; mode: number; resolve: number }): number;
   unlinkFile(options: { path: string }): void;
+  /** The file's first bytes as shared memory, for as long as the process lives. */
+  mapShared(options: { fd: number; bytes: number }): ArrayBuffer;
   memfd(options: { name: string; data: Uint8Array; seal: boolean }): number;
   /** Opens /dev/net/tun and TUNSETIFF; returns the fd and the kernel's name for the interface. */
   createTap(options: { name: string; flags: number }): { fd: number; name: string };
@@ -140,6 +142,8 @@ export interface Native {
     id: bigint;
     answer: { kind: 'value'; value: bigint } | { kind: 'errno'; errno: number } | { kind: 'continue' };
   }): boolean;
+  /** Answers what was received and waits still, by ids from `first` to `last` and a few more: for who takes over from a receiver that died. How many. */
+  answerLost(options: { listenerFd: number; first: bigint; last: bigint; errno: number }): number;
   notificationValid(options: { listenerFd: number; id: bigint }): boolean;
   /** ADDFD with SEND: the call returns the new fd number. false when the caller is gone. After a throw (EMFILE: no number free there) the caller still waits for an answer. */
   answerWithFd(options: { listenerFd: number; id: bigint; fd: number; closeOnExec: boolean }): boolean;

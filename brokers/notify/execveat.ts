@@ -20,9 +20,12 @@ export function execveatCall(call: Call): void {
 /** How many programs may be started still. */
 export class OneProgram {
   #left = 1;
+  /** Before the answer leaves. */
+  onTake: () => void = () => undefined;
 
   take(): boolean {
     this.#left -= 1;
+    this.onTake();
     return this.#left >= 0;
   }
 }

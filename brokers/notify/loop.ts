@@ -62,10 +62,22 @@ export class NotifyLoop {
   constructor(broker: Broker, listener: OwnedFd) {
     this.#broker = broker;
     this.#listener = listener;
+    this.#answerLost();
     native.setSyncWakeUp({ listenerFd: listener.fd });
     this.#watch = native.watchFd({ fd: listener.fd, readable: true, writable: false }, ({ readable, hangup }) => {
       if (readable) this.#serveWaiting();
       if (hangup) this.#end('the VMM has ended: no process uses its filter any more');
+    });
+  }
+
+  /** Calls that a broker before had received and did not answer: nobody can receive them again, and whether they were performed is not known. */
+  #answerLost(): void {
+    const { received } = this.#broker.journal;
+    if (received === undefined) return;
+    const lost = native.answerLost({ listenerFd: this.#listener.fd, ...received, errno: errno.EIO });
+    this.#broker.reporter.broker('took over', {
+      count: lost,
+      next: 'calls that the broker before had not answered got EIO',
     });
   }
 
@@ -79,6 +91,7 @@ export class NotifyLoop {
         const notification = native.receiveNotification({ listenerFd: this.#listener.fd });
         if (notification === undefined) return;
         this.#failures = 0;
+        this.#broker.journal.receivedCall(notification.id);
         serveCall(this.#broker, new Caller(this.#listener.fd, notification));
       } catch (error) {
         this.#failures += 1;

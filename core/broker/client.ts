@@ -125,12 +125,12 @@ export class BrokerClient {
     await this.#request({ type: 'stage', epoch }, `stage ${epoch}`);
   }
 
-  /** Gives the seccomp listener to the broker. Takes ownership: no copy stays here, or the VMM would hang when the broker dies. */
-  async attachListener(listener: OwnedFd): Promise<void> {
+  /** Gives the seccomp listener to the broker. Takes ownership, unless it is to be kept: who keeps a copy must take over when the broker dies, or the VMM hangs. */
+  async attachListener(listener: OwnedFd, options: { readonly keep?: boolean } = {}): Promise<void> {
     try {
       await this.#request({ type: 'attachListener' }, 'attach listener', defaultTimeoutMs, () => listener);
     } finally {
-      listener.close();
+      if (options.keep !== true) listener.close();
     }
   }
 

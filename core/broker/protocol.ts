@@ -12,6 +12,9 @@ export { decodeProfile, encodeProfile } from './profile-codec.ts';
 export const protocolMagic = 'ratchet-broker';
 export const protocolVersion = 1;
 
+/** Size of the memory file in which a broker leaves what the next one needs. */
+export const journalBytes = 256 * 1024;
+
 /** What the broker holds itself to, told in its hello. */
 export const protocolLimits = {
   maxRequestBytes: 4096,

@@ -28,6 +28,8 @@ export interface BrokerOptions {
   readonly maxRefusals?: number;
   /** For its hello. */
   readonly deadlineMs: number;
+  /** Shared memory for the broker that may follow. */
+  readonly journal: OwnedFd;
   /** The VMM keeps its capabilities. */
   readonly privilegedVmm?: boolean;
   /** `broker-landlock`: go on where the kernel has no Landlock. */
@@ -102,6 +104,9 @@ function spawnBroker(theirs: number, options: BrokerOptions, own: Confinement): 
       ...options.ownedPaths.flatMap((path) => ['--owns', path]),
       ...((options.maxRefusals ?? 0) > 0 ? ['--max-refusals', String(options.maxRefusals)] : []),
     ],
-    { stdio: ['ignore', 'ignore', options.logFd, brokerEnd.fd, profile.fd, confinement.fd], env: {} },
+    {
+      stdio: ['ignore', 'ignore', options.logFd, brokerEnd.fd, profile.fd, confinement.fd, options.journal.fd],
+      env: {},
+    },
   );
 }

@@ -14,7 +14,7 @@ import { ownFilterCount } from '../stages/tasks.ts';
 import { adapterFor, defaultProfile } from '../vmm/adapters.ts';
 import type { Vmm } from '../vmm/vmm.ts';
 import { assertRolesCanBeGiven } from './assert-roles.ts';
-import { type BrokerProcess, endBroker, startBroker } from './broker-process.ts';
+import { BrokerKeeper } from './broker-keeper.ts';
 import { EventStream } from './events.ts';
 import { describeExit, type ExitStatus, exitOf } from './exit-status.ts';
 import { featureFinder } from './feature-finder.ts';
@@ -25,6 +25,8 @@ import { OutputTail } from './output-tail.ts';
 import { Sandbox } from './sandbox.ts';
 import { type StagedProcess, startStaged } from './stager.ts';
 
+/** Within a minute. */
+const defaultBrokerRestarts = 3;
 const defaultDeadlineMs = 30_000;
 
 /**
@@ -71,15 +73,18 @@ export async function launchVmm(options: LaunchOptions, only?: string): Promise<
   const prepared = adapter.prepare(vmmArguments, { channelFd: channelNumber });
   options.signal?.throwIfAborted();
 
-  const broker = await startBroker({
-    profile,
-    logFd: options.brokerLog ?? 'ignore',
-    ownedPaths: options.ownedPaths ?? [],
-    privilegedVmm: options.keepCapabilities ?? false,
-    optional: options.optional ?? [],
-    maxRefusals: options.maxRefusals ?? 0,
-    deadlineMs,
-  });
+  const broker = await BrokerKeeper.start(
+    {
+      profile,
+      logFd: options.brokerLog ?? 'ignore',
+      ownedPaths: options.ownedPaths ?? [],
+      privilegedVmm: options.keepCapabilities ?? false,
+      optional: options.optional ?? [],
+      maxRefusals: options.maxRefusals ?? 0,
+      deadlineMs,
+    },
+    options.brokerRestarts ?? defaultBrokerRestarts,
+  );
   const startedMs = Date.now();
   let staged: StagedProcess | undefined;
   let sandbox: Sandbox<Vmm> | undefined;
@@ -101,7 +106,7 @@ export async function launchVmm(options: LaunchOptions, only?: string): Promise<
     // The VMM's is the last copy then: its end is seen.
     channelTheirs.close();
     const stderr = new OutputTail(staged.child.stderr, options.stdio === undefined ? process.stderr : undefined);
-    await broker.client.attachListener(staged.listener);
+    await broker.attachListener(staged.listener);
     sandbox = new Sandbox<Vmm>({
       adapter: prepared,
       profile,
@@ -170,14 +175,14 @@ function vmmExited(path: string, status: ExitStatus, words: string | undefined):
 }
 
 /** Before there is a sandbox to do it. */
-async function abandon(staged: StagedProcess | undefined, broker: BrokerProcess): Promise<void> {
+async function abandon(staged: StagedProcess | undefined, broker: BrokerKeeper): Promise<void> {
   if (staged !== undefined) {
     killByPidfd(staged.pidfd);
     await exitOf(staged.child);
     staged.pidfd.close();
     staged.listener.close();
   }
-  await endBroker(broker);
+  await broker.end();
 }
 
 function firstFree(inherit: ReadonlyMap<number, number>): number {

@@ -33,6 +33,8 @@ export interface LaunchOptions {
   readonly brokerLog?: number | 'ignore' | 'inherit';
   /** Mechanisms that may be missing on this kernel; the report shows them as absent then. `broker-landlock` is the only one. */
   readonly optional?: readonly 'broker-landlock'[];
+  /** How many brokers may follow one that died, within a minute. Default 3. With 0 the death of the broker ends brokered calls (ENOSYS). */
+  readonly brokerRestarts?: number;
   /** Files that the broker removes when the sandbox is gone, even if this process was killed. */
   readonly ownedPaths?: readonly string[];
   /** Bound on each step of the launch. Milliseconds. */

@@ -28,8 +28,12 @@ export async function printRefusals(events: AsyncIterable<SandboxEvent>, say: (l
       else left++;
       lines++;
     } else if (event.type === 'violation') say(printable(String(event['words'])));
-    else if (event.type === 'broker' && event['what'] === 'ended')
-      say(`the broker (pid ${event['pid']}) ended: ${printable(String(event['next']))}`);
+    else if (event.type === 'broker' && (event['what'] === 'ended' || event['what'] === 'replaced'))
+      say(`the broker (pid ${event['pid']}) ended${replacement(event)}: ${printable(String(event['next']))}`);
   }
   tellLeft();
+}
+
+function replacement(event: SandboxEvent): string {
+  return event['what'] === 'replaced' ? ` and was replaced by pid ${event['newPid']}` : '';
 }

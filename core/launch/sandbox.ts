@@ -20,7 +20,7 @@ import { auditArchOf } from '../tables/index.ts';
 import type { ThreadKeeper } from '../vmm/thread-keeper.ts';
 import type { PreparedVmm, Vmm, VmmHost } from '../vmm/vmm.ts';
 import { attestBroker, type BrokerAttestation } from './attest-broker.ts';
-import { type BrokerProcess, endBroker } from './broker-process.ts';
+import type { BrokerKeeper } from './broker-keeper.ts';
 import type { EventStream, SandboxEvent } from './events.ts';
 import { describeExit, type ExitStatus, exitOf } from './exit-status.ts';
 import { KernelRecords } from './kernel-records.ts';
@@ -36,7 +36,7 @@ export interface SandboxParts<V extends Vmm> {
   readonly profile: ResolvedProfile;
   readonly compiled: CompiledProfile;
   readonly path: string;
-  readonly broker: BrokerProcess;
+  readonly broker: BrokerKeeper;
   readonly process: StagedProcess;
   /** Our end of the VMM's channel. */
   readonly channelFd: number;
@@ -60,7 +60,14 @@ export interface SandboxStatus {
     readonly role: string;
     readonly filters: number;
   }[];
-  readonly broker: { readonly pid: number; readonly alive: boolean; readonly allowed: number; readonly denied: number };
+  readonly broker: {
+    readonly pid: number;
+    readonly alive: boolean;
+    readonly allowed: number;
+    readonly denied: number;
+    /** Connections that are being made. */
+    readonly pending: number;
+  };
   readonly grants: BrokerStatus['grants'];
   /** What may be granted while the VM runs, in this stage. */
   readonly mayGrant: BrokerStatus['mayGrant'];
@@ -193,7 +200,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
 
   /** A broker that is dead grants nothing any more, in no stage; one that moved when an earlier attempt failed stays where it is. */
   async #moveBroker(epoch: number): Promise<void> {
-    const { client } = this.#parts.broker;
+    const { client } = this.#parts.broker.current;
     try {
       if (this.#brokerEpoch < epoch)
         await client.enterStage(epoch).catch(async (error: unknown) => {
@@ -255,7 +262,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
 
   /** A broker that has ended permits nothing, which is no weakness. */
   #attestBroker(): BrokerAttestation {
-    const { pid, confinement } = this.#parts.broker;
+    const { pid, confinement } = this.#parts.broker.current;
     if (this.#brokerAlive) {
       const found = attestBroker(pid, confinement, this.#parts.deadlineMs);
       // It may have ended while we looked.
@@ -280,9 +287,10 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
         filters,
       })),
       broker: {
-        pid: this.#parts.broker.pid,
+        pid: this.#parts.broker.current.pid,
         alive: this.#brokerAlive,
         ...this.#brokerCounts,
+        pending: broker?.pending ?? 0,
       },
       grants: broker?.grants ?? [],
       mayGrant: broker?.mayGrant ?? [],
@@ -293,7 +301,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
   async #brokerStatus(): Promise<BrokerStatus | undefined> {
     if (!this.#brokerAlive) return undefined;
     try {
-      const status = await this.#parts.broker.client.status();
+      const status = await this.#parts.broker.current.client.status();
       this.#brokerCounts = { allowed: status.allowed, denied: status.denied };
       return status;
     } catch (error) {
@@ -304,21 +312,21 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
 
   /** A connected stream socket, made by the broker. @throws RatchetError REQUEST_REFUSED, REQUEST_FAILED, BROKER_DIED. */
   connect(address: string): Promise<OwnedFd> {
-    return this.#parts.broker.client.connect(address);
+    return this.#parts.broker.current.client.connect(address);
   }
 
   /** A bound socket; it listens when `backlog` is above 0. */
   bind(address: string, backlog: number): Promise<OwnedFd> {
-    return this.#parts.broker.client.bind(address, { backlog });
+    return this.#parts.broker.current.client.bind(address, { backlog });
   }
 
   /** An open file. `create` makes it (mode 0600). */
   open(path: string, access: 'ro' | 'rw' | 'wo' = 'ro', options: { readonly create?: boolean } = {}): Promise<OwnedFd> {
-    return this.#parts.broker.client.open(path, access, options);
+    return this.#parts.broker.current.client.open(path, access, options);
   }
 
   tap(name: string): Promise<{ readonly fd: OwnedFd; readonly name: string }> {
-    return this.#parts.broker.client.tap(name);
+    return this.#parts.broker.current.client.tap(name);
   }
 
   /**
@@ -354,7 +362,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
 
   /** False when it had ended before. */
   async revoke(grant: number): Promise<boolean> {
-    return await this.#parts.broker.client.revoke(grant);
+    return await this.#parts.broker.current.client.revoke(grant);
   }
 
   /** For one operation of the adapter. What the profile grants for good needs no grant, and what it lets nobody grant is refused by the request itself. */
@@ -368,7 +376,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
   }
 
   async #grant(terms: GrantRequest): Promise<RuntimeGrant> {
-    const { client } = this.#parts.broker;
+    const { client } = this.#parts.broker.current;
     return new RuntimeGrant(client, await client.grant(terms), terms);
   }
 
@@ -398,15 +406,29 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
   }
 
   async #followBroker(): Promise<void> {
-    const { client, pid } = this.#parts.broker;
-    for await (const event of client.events) this.events.push(this.#completed(event));
-    this.#brokerAlive = false;
-    if (this.#ended) return;
-    this.events.emit('broker', {
-      what: 'ended',
-      pid,
-      next: 'brokered calls of the VMM now fail with ENOSYS; the VMM itself goes on',
-    });
+    for (;;) {
+      const { client, pid } = this.#parts.broker.current;
+      for await (const event of client.events) this.events.push(this.#completed(event));
+      this.#brokerAlive = false;
+      if (this.#ended) return;
+      const next = await this.#parts.broker.takeOver(this.#brokerEpoch);
+      if (this.#ended) return;
+      if (next === undefined) {
+        this.events.emit('broker', {
+          what: 'ended',
+          pid,
+          next: 'brokered calls of the VMM now fail with ENOSYS; the VMM itself goes on',
+        });
+        return;
+      }
+      this.#brokerAlive = true;
+      this.events.emit('broker', {
+        what: 'replaced',
+        pid,
+        newPid: next.pid,
+        next: 'stage, counters and grants go on; calls and requests that were under way have failed (EIO)',
+      });
+    }
   }
 
   /** The broker knows no roles and no features; a refusal gets them here. */
@@ -425,7 +447,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     this.#ended = true;
     this.#parts.process.pidfd.close();
     this.vmm.close();
-    await endBroker(this.#parts.broker);
+    await this.#parts.broker.end();
     await this.#brokerFollowed;
     const words = `${basename(this.#parts.path)} ${describeExit(status)}`;
     if (status.signal === 'SIGSYS') {

@@ -20,6 +20,16 @@ Napi::Value open_one(const Napi::CallbackInfo& info) {
   return fd_or_throw(info.Env(), open_file(directory_fd, path, flags, mode, resolve));
 }
 
+Napi::Value map_one(const Napi::CallbackInfo& info) {
+  Options options(info, "mapShared");
+  const int fd = options.fd("fd");
+  const auto bytes = static_cast<std::size_t>(options.integer("bytes", 1, 1 << 24));
+  if (!options.ok()) return {};
+  auto mapped = map_shared(fd, bytes);
+  if (!mapped.ok()) return throw_failure(info.Env(), mapped.failure());
+  return Napi::ArrayBuffer::New(info.Env(), mapped.value().data(), mapped.value().size());
+}
+
 Napi::Value unlink_one(const Napi::CallbackInfo& info) {
   Options options(info, "unlinkFile");
   const std::string path = options.text("path");
@@ -62,6 +72,7 @@ Napi::Value set_up(const Napi::CallbackInfo& info) {
 void register_files(Napi::Env env, Napi::Object exports) {
   exports.Set("openFile", Napi::Function::New(env, open_one, "openFile"));
   exports.Set("unlinkFile", Napi::Function::New(env, unlink_one, "unlinkFile"));
+  exports.Set("mapShared", Napi::Function::New(env, map_one, "mapShared"));
   exports.Set("memfd", Napi::Function::New(env, make_memfd, "memfd"));
   exports.Set("createTap", Napi::Function::New(env, make_tap, "createTap"));
   exports.Set("setInterfaceUp", Napi::Function::New(env, set_up, "setInterfaceUp"));

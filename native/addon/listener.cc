@@ -87,6 +87,18 @@ Napi::Value wake_up(const Napi::CallbackInfo& info) {
   return boolean_or_throw(info.Env(), set_sync_wake_up(listener_fd));
 }
 
+Napi::Value answer_all_lost(const Napi::CallbackInfo& info) {
+  Options options(info, "answerLost");
+  const int listener_fd = options.fd("listenerFd");
+  const std::uint64_t first = options.unsigned64("first");
+  const std::uint64_t last = options.unsigned64("last");
+  const auto error = static_cast<int>(options.integer("errno", 1, 4095));
+  if (!options.ok()) return {};
+  auto answered = answer_lost(listener_fd, first, last, error);
+  if (!answered.ok()) return throw_failure(info.Env(), answered.failure());
+  return Napi::Number::New(info.Env(), static_cast<double>(answered.value()));
+}
+
 }  // namespace
 
 void register_listener(Napi::Env env, Napi::Object exports) {
@@ -95,4 +107,5 @@ void register_listener(Napi::Env env, Napi::Object exports) {
   exports.Set("notificationValid", Napi::Function::New(env, valid, "notificationValid"));
   exports.Set("answerWithFd", Napi::Function::New(env, answer_fd, "answerWithFd"));
   exports.Set("setSyncWakeUp", Napi::Function::New(env, wake_up, "setSyncWakeUp"));
+  exports.Set("answerLost", Napi::Function::New(env, answer_all_lost, "answerLost"));
 }

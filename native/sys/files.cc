@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include <cstring>
@@ -55,6 +56,15 @@ Result<UniqueFd> create_memfd(const std::string& name, std::span<const std::uint
     return last_failure("fcntl");
   }
   return fd;
+}
+
+Result<std::span<std::uint8_t>> map_shared(int fd, std::size_t bytes) {
+  struct stat found;
+  if (::fstat(fd, &found) < 0) return last_failure("fstat");
+  if (static_cast<std::size_t>(found.st_size) < bytes) return Failure{EINVAL, "mmap"};  // Else SIGBUS, later.
+  void* const memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (memory == MAP_FAILED) return last_failure("mmap");
+  return std::span(static_cast<std::uint8_t*>(memory), bytes);
 }
 
 namespace {

@@ -21,6 +21,9 @@ Outcome unlink_file(const std::string& path);
 /// A memory file that holds `data`, its offset at 0. Sealed, it can be neither written, resized nor unsealed.
 Result<UniqueFd> create_memfd(const std::string& name, std::span<const std::uint8_t> data, bool seal);
 
+/// Maps the file's first bytes, shared and writable, for as long as the process lives.
+Result<std::span<std::uint8_t>> map_shared(int fd, std::size_t bytes);
+
 struct Tap {
   UniqueFd fd;
   std::string name;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sys/listener.h"
 
+#include <algorithm>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -100,6 +101,21 @@ Result<bool> set_sync_wake_up(int listener_fd) {
   if (::ioctl(listener_fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP) == 0) return true;
   if (errno == EINVAL || errno == ENOTTY) return false;
   return last_failure("ioctl");
+}
+
+Result<std::uint64_t> answer_lost(int listener_fd, std::uint64_t first, std::uint64_t last, int error) {
+  constexpr std::uint64_t most = 1U << 20;
+  // Received, and its receiver died before it was noted.
+  constexpr std::uint64_t unnoted = 64;
+  const std::uint64_t span = std::min(last - first, most) + unnoted;
+  std::uint64_t answered = 0;
+  for (std::uint64_t back = 0; back <= span; ++back) {
+    auto sent = answer_errno(listener_fd, last + unnoted - back, error);
+    // EINPROGRESS: it waits to be received, as it should.
+    if (!sent.ok() && sent.failure().error != EINPROGRESS) return sent.failure();
+    if (sent.ok() && sent.value()) ++answered;
+  }
+  return answered;
 }
 
 }  // namespace ratchet

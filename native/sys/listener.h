@@ -30,4 +30,7 @@ Result<bool> answer_with_fd(int listener_fd, std::uint64_t id, int fd, bool clos
 /// SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (Linux 6.6). False where the kernel has it not.
 Result<bool> set_sync_wake_up(int listener_fd);
 
+/// Answers with an errno whatever of the ids from `first` to `last`, and a few more, was received and waits still; the kernel numbers them in order. How many.
+Result<std::uint64_t> answer_lost(int listener_fd, std::uint64_t first, std::uint64_t last, int error);
+
 }  // namespace ratchet

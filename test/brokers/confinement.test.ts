@@ -12,7 +12,7 @@ import { OwnedFd } from '../../core/owned-fd.ts';
 import { loadProfile } from '../../core/profile-files.ts';
 import { native } from '../../native/index.ts';
 import { profileOf } from './policy.ts';
-import { scratch, startBroker } from './rig.ts';
+import { newJournal, scratch, startBroker } from './rig.ts';
 
 const deadlineMs = 10_000;
 const needs = { ownedPaths: [], privilegedVmm: false, withoutLandlock: false };
@@ -63,7 +63,13 @@ test('grants bring what they need, and the sealed stage takes it away again', as
 });
 
 test('the launcher reads all of it from outside, in each of its stages', async () => {
-  const broker = await launchBroker({ profile: loadProfile('qemu'), logFd: 'ignore', ownedPaths: [], deadlineMs });
+  const broker = await launchBroker({
+    profile: loadProfile('qemu'),
+    logFd: 'ignore',
+    ownedPaths: [],
+    journal: newJournal(),
+    deadlineMs,
+  });
   try {
     for (const epoch of [0, 1, 2]) {
       if (epoch > 0) await broker.client.enterStage(epoch);

@@ -6,7 +6,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { BrokerClient } from '../../core/broker/client.ts';
-import { type BrokerEvent, brokerNodeFlags, encodeConfinement, encodeProfile } from '../../core/broker/protocol.ts';
+import {
+  type BrokerEvent,
+  brokerNodeFlags,
+  encodeConfinement,
+  encodeProfile,
+  journalBytes,
+} from '../../core/broker/protocol.ts';
 import { confinementFor } from '../../core/launch/broker-confinement.ts';
 import { OwnedFd } from '../../core/owned-fd.ts';
 import type { ResolvedProfile } from '../../core/policy/types.ts';
@@ -27,14 +33,18 @@ export interface BrokerUnderTest {
 }
 
 /** The process alone; the channel is the caller's. */
-export function spawnBroker(profile: ResolvedProfile, args: readonly string[] = []): BrokerUnderTest {
+export function spawnBroker(
+  profile: ResolvedProfile,
+  args: readonly string[] = [],
+  journal = newJournal(),
+): BrokerUnderTest {
   const [ours, theirs] = native.socketPair({ type: 'seqpacket' });
   using theirEnd = new OwnedFd(theirs);
   using memory = new OwnedFd(native.memfd({ name: 'profile', data: encodeProfile(profile), seal: true }));
   const own = confinementFor({ profile, ownedPaths: ownedBy(args), privilegedVmm: false, withoutLandlock: false });
   using confinement = new OwnedFd(native.memfd({ name: 'own', data: encodeConfinement(own), seal: true }));
   const child = spawn(process.execPath, [...brokerNodeFlags, packagePath('dist/brokers/main.js'), ...args], {
-    stdio: ['ignore', 'ignore', 'pipe', theirEnd.fd, memory.fd, confinement.fd],
+    stdio: ['ignore', 'ignore', 'pipe', theirEnd.fd, memory.fd, confinement.fd, journal.fd],
     env: {},
   });
   return {
@@ -48,6 +58,10 @@ export function spawnBroker(profile: ResolvedProfile, args: readonly string[] = 
       return all;
     })(),
   };
+}
+
+export function newJournal(): OwnedFd {
+  return new OwnedFd(native.memfd({ name: 'journal', data: new Uint8Array(journalBytes), seal: false }));
 }
 
 function ownedBy(args: readonly string[]): readonly string[] {

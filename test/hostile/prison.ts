@@ -9,6 +9,7 @@ import { type Grant, withGrants } from '../../core/policy/index.ts';
 import { loadProfile } from '../../core/profile-files.ts';
 import { ownFilterCount } from '../../core/stages/tasks.ts';
 import { type Tightened, tighten } from '../../core/stages/tighten.ts';
+import { newJournal } from '../brokers/rig.ts';
 import { buildProgram } from '../native/build-program.ts';
 
 const deadlineMs = 10_000;
@@ -27,7 +28,7 @@ export interface Prisoner extends AsyncDisposable {
 export async function imprison(grants: readonly Grant[] = []): Promise<Prisoner> {
   const profile = withGrants(loadProfile('qemu'), grants);
   const { stages } = compileProfile(profile);
-  const broker = await startBroker({ profile, logFd: 'ignore', ownedPaths: [], deadlineMs });
+  const broker = await startBroker({ profile, logFd: 'ignore', ownedPaths: [], journal: newJournal(), deadlineMs });
   const [first] = stages;
   let entered = 1;
   if (first === undefined) throw new Error('a profile without stages');

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every way in which a launch fails, and every way in which a running sandbox loses one of its processes.
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -10,6 +9,7 @@ import { launch } from '../../core/launch/launch.ts';
 import type { LaunchOptions } from '../../core/launch/options.ts';
 import { bareArguments } from '../qemu/unsandboxed.ts';
 import { launchBare, nextEvent } from './bare.ts';
+import { listenOnLoopback } from './loopback.ts';
 import { childrenOf, commandLine, fdTable, Pinned, waitFor } from './processes.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'ratchet-failures-'));
@@ -155,9 +155,12 @@ describe('a launch that fails', () => {
 });
 
 describe('a running sandbox', () => {
-  test('whose broker is killed goes on, and brokered calls fail at once, told to all', async () => {
+  test('whose broker is killed and not replaced goes on, and brokered calls fail at once, told to all', async () => {
     await using server = await listenOnLoopback();
-    await using sandbox = await launchBare([], { allow: [{ request: 'connect', target: server.address }] });
+    await using sandbox = await launchBare([], {
+      allow: [{ request: 'connect', target: server.address }],
+      brokerRestarts: 0,
+    });
     const { broker } = await sandbox.status();
     const ended = nextEvent(sandbox, (event) => event.type === 'broker' && event['what'] === 'ended');
     process.kill(broker.pid, 'SIGKILL');
@@ -255,20 +258,3 @@ describe('a running sandbox', () => {
     expect(await sandbox.exited).toMatchObject({ signal: 'SIGKILL' });
   });
 });
-
-async function listenOnLoopback(): Promise<
-  AsyncDisposable & { readonly address: string; readonly connections: () => number }
-> {
-  let connections = 0;
-  const server = createServer((socket) => {
-    connections++;
-    socket.destroy();
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  return {
-    address: `tcp:127.0.0.1:${typeof address === 'object' ? address?.port : 0}`,
-    connections: () => connections,
-    [Symbol.asyncDispose]: async () => void server.close(),
-  };
-}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Keeps a VM served: holds a copy of its seccomp listener, and when the broker dies starts another that goes on where it was. The stage, the counters and what
+// is left of the grants are in the journal, a memory file that every broker of this VM writes to.
+import { native } from '../../native/index.ts';
+import { journalBytes } from '../broker/protocol.ts';
+import { OwnedFd } from '../owned-fd.ts';
+import { type BrokerOptions, type BrokerProcess, endBroker, startBroker } from './broker-process.ts';
+
+/** More deaths within a minute than `restarts` are taken for a fault that comes again. */
+const windowMs = 60_000;
+
+export class BrokerKeeper {
+  readonly #options: Omit<BrokerOptions, 'journal'>;
+  readonly #journal: OwnedFd;
+  readonly #restarts: number;
+  #current: BrokerProcess;
+  #listener: OwnedFd | undefined;
+  #deaths: number[] = [];
+  #taking: Promise<BrokerProcess | undefined> | undefined;
+  #ended = false;
+
+  private constructor(
+    options: Omit<BrokerOptions, 'journal'>,
+    restarts: number,
+    journal: OwnedFd,
+    first: BrokerProcess,
+  ) {
+    this.#options = options;
+    this.#restarts = restarts;
+    this.#journal = journal;
+    this.#current = first;
+  }
+
+  /** The first broker. `restarts`: how many may follow within a minute. */
+  static async start(options: Omit<BrokerOptions, 'journal'>, restarts: number): Promise<BrokerKeeper> {
+    const journal = new OwnedFd(
+      native.memfd({ name: 'ratchet-journal', data: new Uint8Array(journalBytes), seal: false }),
+    );
+    try {
+      return new BrokerKeeper(options, restarts, journal, await startBroker({ ...options, journal }));
+    } catch (error) {
+      journal.close();
+      throw error;
+    }
+  }
+
+  get current(): BrokerProcess {
+    return this.#current;
+  }
+
+  /** Gives the listener to the broker. A copy stays here while a restart is possible: without it the VMM's calls would end with the broker (ENOSYS). */
+  async attachListener(listener: OwnedFd): Promise<void> {
+    const keep = this.#restarts > 0;
+    await this.#current.client.attachListener(listener, { keep });
+    if (keep) this.#listener = new OwnedFd(listener.release());
+  }
+
+  /** After the broker's death: the next one, serving; undefined when there is to be none, and from then on the kernel answers ENOSYS. */
+  async takeOver(epoch: number): Promise<BrokerProcess | undefined> {
+    this.#taking = this.#next(epoch).catch(() => undefined);
+    const next = await this.#taking;
+    if (next === undefined) this.#giveUp();
+    return next;
+  }
+
+  async #next(epoch: number): Promise<BrokerProcess | undefined> {
+    const now = performance.now();
+    this.#deaths = [...this.#deaths.filter((death) => now - death < windowMs), now];
+    if (this.#ended || this.#listener === undefined || this.#deaths.length > this.#restarts) return undefined;
+    const next = await startBroker({ ...this.#options, journal: this.#journal });
+    try {
+      // The journal knows it too; what the launcher knows counts, in case that the journal was tampered with.
+      const status = await next.client.status();
+      if (status.epoch < epoch) await next.client.enterStage(epoch);
+      await next.client.attachListener(this.#listener, { keep: true });
+    } catch (error) {
+      await endBroker(next);
+      throw error;
+    }
+    this.#current = next;
+    return next;
+  }
+
+  #giveUp(): void {
+    this.#listener?.close();
+    this.#listener = undefined;
+  }
+
+  /** Ends the broker, whichever it is by then. */
+  async end(): Promise<void> {
+    this.#ended = true;
+    await this.#taking;
+    this.#giveUp();
+    await endBroker(this.#current);
+    this.#journal.close();
+  }
+}
