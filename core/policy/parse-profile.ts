@@ -40,6 +40,8 @@ interface Draft {
   readonly decisions: Decisions;
   readonly defaults: Defaults;
   readonly broker: readonly BrokerRule[];
+  /** What features add to roles, by role. */
+  readonly roleAdditions: ReadonlyMap<string, readonly FlatRule[]>;
 }
 
 interface Defaults {
@@ -122,13 +124,14 @@ function draftStage(
       problems.add(document.atKey([...path, 'broker', 'same']), 'wrong-value', '"same" needs "from"');
   }
   const own = changed(placed, base?.decisions ?? new Map(), context);
-  const features = featureRules(name, context);
+  const features = featureRules(name, Object.keys(raw.roles ?? {}), context);
   const ownBroker =
     raw.broker === undefined ? [] : readBroker({ raw: raw.broker, document, path: [...path, 'broker'] }, problems);
   return {
     decisions: joinDecisions(own, gather(features.rules)),
     defaults: readDefaults(placed, base?.defaults, problems),
     broker: [...(raw.broker?.same ? (base?.broker ?? []) : []), ...ownBroker, ...features.broker],
+    roleAdditions: features.roles,
   };
 }
 
@@ -159,16 +162,27 @@ function changed(placed: Placed<RawStage | RawRole>, base: Decisions, context: F
 }
 
 /** What the chosen features add to this stage. All features are read, so that the mistakes of the others show too. */
-function featureRules(stage: string, context: ResolveContext) {
+function featureRules(stage: string, roleNames: readonly string[], context: ResolveContext) {
+  const roles = new Map<string, readonly FlatRule[]>();
   const all = [...context.library.features].flatMap(([name, { raw, document, path }]) => {
     const part = raw.stages[stage];
     if (part === undefined) return [];
+    const chosen = context.features.includes(name);
     const partPath = [...path, 'stages', stage];
     const rules = flattenRules({ raw: part.syscalls ?? [], document, path: [...partPath, 'syscalls'] }, context);
     const broker = readBroker({ raw: part.broker ?? {}, document, path: [...partPath, 'broker'] }, context.problems);
-    return context.features.includes(name) ? [{ rules, broker }] : [];
+    for (const [role, { syscalls }] of Object.entries(part.roles ?? {})) {
+      const rolePath = [...partPath, 'roles', role];
+      if (!roleNames.includes(role)) {
+        const message = `stage ${stage} has no role "${role}"${suggestion(role, roleNames)}`;
+        context.problems.add(document.atKey(rolePath), 'wrong-value', message);
+      }
+      const added = flattenRules({ raw: syscalls, document, path: [...rolePath, 'syscalls'] }, context);
+      if (chosen) roles.set(role, [...(roles.get(role) ?? []), ...added]);
+    }
+    return chosen ? [{ rules, broker }] : [];
   });
-  return { rules: all.flatMap(({ rules }) => rules), broker: all.flatMap(({ broker }) => broker) };
+  return { rules: all.flatMap(({ rules }) => rules), broker: all.flatMap(({ broker }) => broker), roles };
 }
 
 function checkFeatureStages({ library, problems }: FlattenContext, stages: readonly string[]): void {
@@ -223,7 +237,8 @@ function finishStage(
   const roles = Object.entries(raw.roles ?? {}).map(([role, rawRole]): readonly [string, FilterPolicy] => {
     const rolePath = [...path, 'roles', role];
     checkName(role, document.atKey(rolePath), context.problems);
-    const decisions = changed({ raw: rawRole, document, path: rolePath }, draft.decisions, context);
+    const own = changed({ raw: rawRole, document, path: rolePath }, draft.decisions, context);
+    const decisions = joinDecisions(own, gather(draft.roleAdditions.get(role) ?? []));
     const written = rawRole.default;
     const otherwise =
       written === undefined

@@ -108,7 +108,14 @@ const featureSchema = z.strictObject({
   why: whyText,
   stages: z.record(
     z.string(),
-    z.strictObject({ syscalls: z.array(ruleSchema).optional(), broker: brokerSchema.omit({ same: true }).optional() }),
+    z.strictObject({
+      syscalls: z.array(ruleSchema).optional(),
+      broker: brokerSchema.omit({ same: true }).optional(),
+      roles: z
+        .record(z.string(), z.strictObject({ syscalls: z.array(ruleSchema) }))
+        .optional()
+        .describe("Rules that are added to a role of the stage. The stage's own additions hold in its roles already."),
+    }),
   ),
 });
 

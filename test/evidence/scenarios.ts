@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as passed } from 'node:timers/promises';
 import { diskText } from '../../core/demo/demo-disk.ts';
 import { buildGuest, type Guest, guestArguments } from '../../core/demo/guest.ts';
 import { guestAddress, guestMark } from '../../core/demo/guest-init.ts';
@@ -141,25 +142,31 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   kvm: firmware('kvm'),
 };
 
-/** SeaBIOS boots this from sector 0: forever, write and read sector 1 by the BIOS, then a dot on the serial line. */
+/**
+ * SeaBIOS boots this from sector 0. It writes and reads sector 1 by the BIOS 200 times, with a line "d" on the serial port each time ("e" when the BIOS
+ * fails), and gives way to the next boot device, which is the network.
+ */
 function bootSector(): Buffer {
   const sector = Buffer.alloc(512);
-  // cli; xor ax,ax; mov ds,ax; mov es,ax; mov ss,ax; mov sp,0x7c00; sti; mov [0x7e00],dl
-  const code = [0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0, 0xbc, 0x00, 0x7c, 0xfb, 0x88, 0x16, 0x00, 0x7e];
-  const loop = code.length;
-  for (const ah of [0x43, 0x42]) {
-    // mov si,0x7d00 (the packet below); mov ax,ah:00; mov dl,[0x7e00]; int 0x13; jc failed
-    code.push(0xbe, 0x00, 0x7d, 0xb8, 0x00, ah, 0x8a, 0x16, 0x00, 0x7e, 0xcd, 0x13, 0x72, 0x00);
+  // xor ax,ax; mov ds,ax; mov es,ax; mov [0x7e00],dl; mov word [0x7e02],200
+  const code = [0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xc0, 0x88, 0x16, 0x00, 0x7e, 0xc7, 0x06, 0x02, 0x7e, 200, 0];
+  const round = code.length;
+  const jumps: number[] = [];
+  for (const service of [0x43, 0x42]) {
+    // mov si,packet; mov ax,service<<8; mov dl,[0x7e00]; int 0x13; jc failed
+    code.push(0xbe, 0x00, 0x7d, 0xb8, 0x00, service, 0x8a, 0x16, 0x00, 0x7e, 0xcd, 0x13, 0x72, 0x00);
+    jumps.push(code.length - 1);
   }
-  // mov al,'.'; mov dx,0x3f8; out dx,al; jmp loop
-  code.push(0xb0, 0x2e, 0xba, 0xf8, 0x03, 0xee);
-  code.push(0xeb, (loop - (code.length + 2)) & 0xff);
+  // mov dx,0x3f8; mov al,'d'; out dx,al; mov al,'\n'; out dx,al; dec word [0x7e02]
+  code.push(0xba, 0xf8, 0x03, 0xb0, 0x64, 0xee, 0xb0, 0x0a, 0xee, 0xff, 0x0e, 0x02, 0x7e);
+  // jnz round; int 0x18
+  code.push(0x75, (round - (code.length + 2)) & 0xff, 0xcd, 0x18);
   const failed = code.length;
-  // mov al,'!'; mov dx,0x3f8; out dx,al; jmp $
-  code.push(0xb0, 0x21, 0xba, 0xf8, 0x03, 0xee, 0xeb, 0xfe);
-  for (const at of [loop + 13, loop + 27]) code[at] = failed - (at + 1);
+  // mov dx,0x3f8; mov al,'e'; out dx,al; mov al,'\n'; out dx,al; hlt
+  code.push(0xba, 0xf8, 0x03, 0xb0, 0x65, 0xee, 0xb0, 0x0a, 0xee, 0xf4);
+  for (const at of jumps) code[at] = failed - (at + 1);
   sector.set(code);
-  // The packet: 16 bytes, one sector, buffer 0:0x8000, sector 1.
+  // The packet, at 0x7d00: 16 bytes long, one sector, buffer 0:0x8000, sector 1.
   sector.set([0x10, 0, 1, 0, 0x00, 0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], 0x100);
   sector.set([0x55, 0xaa], 510);
   return sector;
@@ -168,46 +175,76 @@ function bootSector(): Buffer {
 /** What real-mode code can do: it runs under KVM also where KVM is nested too deep for Linux. */
 function firmware(accelerator: 'tcg' | 'kvm'): Scenario {
   return {
-    what: `the firmware under ${accelerator.toUpperCase()}: iPXE sends over a tap device, a boot sector writes and reads a disk without end; NIC, disk and vCPU are plugged in; reset; migration`,
-    async run(rig) {
+    what: `the firmware under ${accelerator.toUpperCase()}: a boot sector writes and reads a disk, iPXE sends on a tap device; reset; NIC and disk are plugged in; migration by descriptor and over four channels`,
+    async run(rig, ms) {
       const path = image(rig, 'boot.img');
       const plugged = image(rig, 'plugged.img');
       const data = readFileSync(path);
       data.set(bootSector());
       writeFileSync(path, data);
-      const address = `unix:${join(rig.folder, 'migrate')}`;
+      const addresses = [0, 1].map((index) => `unix:${join(rig.folder, `migrate${index}`)}`);
       const allow = [
         tap,
-        ...[path, plugged].map((target) => ({ request: 'open', target }) as const),
-        { request: 'connect', target: address } as const,
-        { request: 'bind', target: address } as const,
+        { request: 'open', target: plugged } as const,
+        ...addresses.flatMap((target) => [
+          { request: 'connect', target } as const,
+          { request: 'bind', target } as const,
+        ]),
       ];
-      const args = [
-        '-no-user-config',
-        '-nodefaults',
-        '-machine',
-        `pc,accel=${accelerator}`,
-        '-smp',
-        '2,maxcpus=3',
-        '-m',
-        '64',
-        '-display',
-        'none',
-      ];
-      args.push('-chardev', 'stdio,id=console,signal=off', '-serial', 'chardev:console');
-      args.push('-drive', `if=none,id=boot,format=raw,file=${path}`, '-device', 'virtio-blk-pci,drive=boot');
-      args.push('-device', 'virtio-net-pci,netdev=nic,bootindex=0');
+      const args = `-no-user-config -nodefaults -machine pc,accel=${accelerator} -smp 2 -m 64 -display none
+        -chardev stdio,id=console,signal=off -serial chardev:console
+        -drive if=none,id=boot,format=raw,file=${path} -device virtio-blk-pci,drive=boot,bootindex=0
+        -netdev tap,id=nic,fd=9 -device virtio-net-pci,netdev=nic,bootindex=1`.split(/\s+/);
       using made = ownTap();
-      const inherit = new Map([[9, made.fd]]);
-      const from = await rig.start([...args, '-netdev', 'tap,id=nic,fd=9'], { allow, inherit });
-      await from.console.waitForLine(/./, 15000).catch(() => undefined);
-      console.log(from.console.text.slice(0, 200));
+      const inherit = new Map([[9, made.fd.fd]]);
+      let from = await rig.start(args, { allow, inherit });
+      await from.console.waitForLine(/^d$/, ms);
+      await until('a packet of iPXE', ms, () => sentBy(made.name) > 0);
+      await from.sandbox.vmm.qmp.executeAny('system_reset', {});
+      await from.console.waitForLine(/^d$/, ms, from.console.text.length);
+      await from.sandbox.vmm.hotplug.addNic({ id: 'nic1', tap: 'rt%d', mac, pciAddress: '10' });
+      await from.sandbox.vmm.hotplug.addDisk({ id: 'disk1', path: plugged, pciAddress: '11' });
+      for (const [index, channels] of [1, 4].entries()) {
+        using other = ownTap();
+        const more = { allow, inherit: new Map([[9, other.fd.fd]]) };
+        const to = await rig.start([...args, '-incoming', 'defer'], more);
+        await to.sandbox.vmm.hotplug.addNic({ id: 'nic1', tap: 'rt%d', mac, pciAddress: '10' });
+        await to.sandbox.vmm.hotplug.addDisk({ id: 'disk1', path: plugged, pciAddress: '11' });
+        const address = addresses[index] ?? '';
+        const incoming = await to.sandbox.vmm.acceptMigration(address, { channels });
+        await from.sandbox.vmm.migrate(address, { channels });
+        await incoming.completed;
+        await rig.noteRoles();
+        const { running } = await to.sandbox.vmm.status();
+        if (!running) throw new Error('the guest does not run where it arrived');
+        await from.sandbox.close();
+        from = to;
+      }
+      await from.sandbox.vmm.qmp.executeAny('system_reset', {});
+      await from.console.waitForLine(/^d$/, ms, from.console.text.length);
     },
   };
 }
 
-function ownTap(): OwnedFd {
+async function until(what: string, ms: number, holds: () => boolean): Promise<void> {
+  const end = performance.now() + ms;
+  while (!holds()) {
+    if (performance.now() > end) throw new Error(`${what} did not come`);
+    await passed(20);
+  }
+}
+
+/** /sys shows the interfaces of the namespace that it was mounted in; /proc/net those of the reader. */
+function sentBy(tapName: string): number {
+  const line = readFileSync('/proc/self/net/dev', 'utf8')
+    .split('\n')
+    .find((each) => each.trim().startsWith(`${tapName}:`));
+  return Number(line?.split(':')[1]?.trim().split(/\s+/)[1] ?? 0);
+}
+
+function ownTap(): Disposable & { readonly fd: OwnedFd; readonly name: string } {
   const made = native.createTap({ name: 'own%d', flags: 0x0002 | 0x1000 | 0x4000 });
   native.setInterfaceUp({ name: made.name, up: true });
-  return new OwnedFd(made.fd);
+  const fd = new OwnedFd(made.fd);
+  return { fd, name: made.name, [Symbol.dispose]: () => fd.close() };
 }

@@ -2,6 +2,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import { inOwnNetwork } from '../../core/demo/own-network.ts';
+import { evaluate, letsThrough } from '../../core/policy/index.ts';
+import { loadProfile } from '../../core/profile-files.ts';
+import { auditArchOf, syscallNumber } from '../../core/tables/index.ts';
 import { packagePath } from '../../native/package-path.ts';
 import { Rig } from './rig.ts';
 import { scenarios } from './scenarios.ts';
@@ -10,6 +13,7 @@ if ((await inOwnNetwork()) === undefined) {
   const [name = 'guest', feature] = process.argv.slice(2);
   const profile = parse(readFileSync(packagePath('profiles/qemu.yaml'), 'utf8'));
   delete profile.$schema;
+  if (process.env['TRACED'] !== 'no') profile.stages.running.roles = { vcpu: { why: 'traced' }, io: { why: 'traced' } };
   const t0 = Date.now();
   await using rig = new Rig({
     profile,
@@ -37,9 +41,31 @@ if ((await inOwnNetwork()) === undefined) {
           .map(([n, c]) => `${n}:${c}`)
           .join(' '),
       );
+    judge(calls);
     writeFileSync(
       `/tmp/profile-calls-${name}.json`,
       JSON.stringify(calls.map(({ role, name: n, args }) => [role, n, ...args.map(String)])),
     );
   }
+}
+
+function judge(
+  calls: readonly { readonly role: string; readonly name: string; readonly args: readonly (bigint | undefined)[] }[],
+): void {
+  const stage = loadProfile('qemu').stages[1];
+  if (stage === undefined) return;
+  const refusedCalls: Record<string, number> = {};
+  for (const { role, name: call, args } of calls) {
+    const policy = stage.roles[role] ?? stage.filter;
+    const padded = [...args, 0n, 0n, 0n, 0n, 0n, 0n].slice(0, 6).map((a) => BigInt.asUintN(64, a ?? 0n));
+    const { action } = evaluate(policy, {
+      nr: syscallNumber('x86_64', call) ?? -1,
+      auditArch: auditArchOf('x86_64'),
+      args: padded as never,
+    });
+    if (letsThrough(action)) continue;
+    const k = `${role} ${call} ${action.kind}`;
+    refusedCalls[k] = (refusedCalls[k] ?? 0) + 1;
+  }
+  console.log('refused', refusedCalls);
 }

@@ -257,6 +257,24 @@ features:
     expect(chosen.stages.map(({ broker }) => broker.length)).toEqual([1, 0]);
   });
 
+  it('adds what a chosen feature brings to a role', () => {
+    const text = `stages:
+  start:
+    syscalls: [{ allow: [read, write], why: w }]
+    roles: { vcpu: { why: w, remove: [write] } }
+features:
+  more: { why: w, stages: { start: { roles: { vcpu: { syscalls: [{ allow: [write], why: w }] } } } } }
+`;
+    const roleOf = (profile: ResolvedProfile): FilterPolicy => profile.stages[0]?.roles.vcpu as FilterPolicy;
+    const plain = parse(text);
+    expect(answer(plain, roleOf(plain), 'write')).toBe('errno 1');
+    const chosen = parse(text, { features: ['more'] });
+    expect(answer(chosen, roleOf(chosen), 'write')).toBe('allow');
+    expect(() => parse(text.replace('roles: { vcpu: { syscalls', 'roles: { vpcu: { syscalls'))).toThrow(
+      /stage start has no role "vpcu".*vcpu/,
+    );
+  });
+
   it('lets a dangerous call through with a risk or a condition', () => {
     const profile = parse(
       'stages: { start: { syscalls: [{ allow: [ptrace], risk: r, why: w }, { allow: [bpf], when: cmd == 5, why: w }] } }',
