@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readFileSync, writeFileSync } from 'node:fs';
+// `node dist/test/evidence/main.js SCENARIO [FEATURE,...]`: runs one of the scenarios on the shipped profile and prints which calls the threads of each role made
+// in stage `running`, by strace, and which of them the profile would refuse. With TRACED=no it only runs, under the roles' filters.
+import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import { inOwnNetwork } from '../../core/demo/own-network.ts';
 import { evaluate, letsThrough } from '../../core/policy/index.ts';
@@ -42,10 +44,6 @@ if ((await inOwnNetwork()) === undefined) {
           .join(' '),
       );
     judge(calls);
-    writeFileSync(
-      `/tmp/profile-calls-${name}.json`,
-      JSON.stringify(calls.map(({ role, name: n, args }) => [role, n, ...args.map(String)])),
-    );
   }
 }
 
