@@ -242,7 +242,7 @@ function decodeWith<T>(schema: z.ZodType<T>, bytes: Uint8Array, maxBytes: number
   } catch (cause) {
     throw new RatchetError('BROKER_PROTOCOL', 'a frame on the broker channel is not msgpack', { cause });
   }
-  const checked = schema.safeParse(decoded);
+  const checked = schema.safeParse(withPlainIntegers(decoded));
   if (checked.success) return checked.data;
   const issue = checked.error.issues[0];
   throw new RatchetError(
@@ -252,6 +252,15 @@ function decodeWith<T>(schema: z.ZodType<T>, bytes: Uint8Array, maxBytes: number
       next: 'see brokers/PROTOCOL.md',
     },
   );
+}
+
+/** A client may write any integer in any width; what fits a number becomes one, at the top, where requests have theirs. */
+function withPlainIntegers(decoded: unknown): unknown {
+  if (typeof decoded !== 'object' || decoded === null || Array.isArray(decoded)) return decoded;
+  for (const [key, value] of Object.entries(decoded))
+    if (typeof value === 'bigint' && BigInt.asIntN(53, value) === value)
+      Object.assign(decoded, { [key]: Number(value) });
+  return decoded;
 }
 
 /** Cut to what fits a message; only ever for texts that people read. */

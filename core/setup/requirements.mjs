@@ -11,7 +11,11 @@
 const demoPackages = [
   { name: 'g++', why: 'compiles the native addon and the stager', present: ['g++'] },
   { name: 'make', why: 'runs the native build', present: ['make'] },
-  { name: 'python3', why: 'node-gyp generates the native build with it', present: ['python3'] },
+  {
+    name: 'python3',
+    why: 'node-gyp generates the native build with it, and a test speaks to the broker from it',
+    present: ['python3'],
+  },
   { name: 'qemu-system-x86', why: 'the VMM that is sandboxed', present: ['qemu-system-x86_64'] },
   { name: 'busybox-static', why: "the guest's user space", present: ['busybox'], isStatic: true },
 ];
