@@ -19,6 +19,7 @@ export const errorTable = {
   FILTER_UNPROVEN: 'bug',
   STAGER_FAILED: 'kernel',
   INJECTION_FAILED: 'kernel',
+  PRECONDITION_FAILED: 'refused',
   VERIFICATION_FAILED: 'kernel',
   SELF_FAILED: 'kernel',
   BROKER_DIED: 'kernel',

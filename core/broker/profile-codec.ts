@@ -102,6 +102,13 @@ const profileSchema = z.strictObject({
         epoch: count,
         closedToGrants: z.boolean().exactOptional(),
         soak: z.boolean().exactOptional(),
+        requires: z
+          .strictObject({
+            noFds: z.array(z.strictObject({ kind: z.string(), why: z.string(), source })),
+            noChildren: z.boolean(),
+            sameFilters: z.boolean(),
+          })
+          .exactOptional(),
         filter: filterPolicy,
         roles: z.record(z.string(), filterPolicy),
         broker: z.array(

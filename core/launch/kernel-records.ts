@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What only the kernel knows of: kills by a filter, and what a role's filter refuses or, in soak, logs. Its audit records tell, where they may be read.
+// What only the kernel knows of: kills by a filter, and refusals of a role's filter where that was installed with SECCOMP_FILTER_FLAG_LOG. Its audit
+// records tell, where they may be read.
 import { AuditReader } from '../audit/reader.ts';
 import type { AuditRecord } from '../audit/record.ts';
 import { deferred, withDeadline } from '../deferred.ts';
@@ -13,7 +14,7 @@ import { explainKill, type KillExplanation } from './explain-kill.ts';
 const recordMs = 1000;
 
 /** SECCOMP_RET_* without their data. */
-const returned = { killProcess: 0x8000_0000, killThread: 0, trap: 0x0003_0000, errno: 0x0005_0000, log: 0x7ffc_0000 };
+const returned = { killProcess: 0x8000_0000, killThread: 0, trap: 0x0003_0000, errno: 0x0005_0000 };
 
 export class KernelRecords {
   readonly #reader: AuditReader;
@@ -68,7 +69,6 @@ export class KernelRecords {
         return;
       }
       case returned.errno:
-      case returned.log:
         this.#tellOfRole(record);
     }
   }
@@ -81,7 +81,7 @@ export class KernelRecords {
       const entry = policy.syscalls.find((each) => each.nr === nr);
       const rule = entry?.rules.find(isTold) ?? entry?.otherwiseRule;
       const action = rule?.action ?? evaluate(policy, call).action;
-      if (action.kind !== 'log' && !(action.kind === 'errno' && !action.quiet)) continue;
+      if (action.kind !== 'errno' || action.quiet) continue;
       const syscall = syscallName(policy.arch, nr) ?? `syscall ${nr}`;
       this.#events.emit('refusal', {
         stage: stage.name,
@@ -91,12 +91,11 @@ export class KernelRecords {
         role,
         syscall,
         args: {},
-        errno: action.kind === 'errno' ? (errnoName(action.errno) ?? String(action.errno)) : 'none',
+        errno: errnoName(action.errno) ?? String(action.errno),
         rule: rule === undefined ? null : { file: rule.source.file, line: rule.source.line, why: rule.why },
         fix: `stage ${stage.name}: roles: { ${role}: { syscalls: [{ allow: [${syscall}], why: "..." }] } }`,
         allowedIn: stage.name,
         features: [],
-        ...(action.kind === 'log' ? { soak: 'permitted' } : {}),
       });
       return;
     }
@@ -104,5 +103,5 @@ export class KernelRecords {
 }
 
 function isTold({ action }: Rule): boolean {
-  return action.kind === 'log' || (action.kind === 'errno' && !action.quiet);
+  return action.kind === 'errno' && !action.quiet;
 }

@@ -93,7 +93,7 @@ export function makeReport(found: {
 }
 
 function soakReason(stage: string): string {
-  return `soak: what stage ${stage} refuses is let through and reported. Kills, quiet refusals and what the broker judges by memory hold`;
+  return `soak: what stage ${stage} refuses is let through and reported, and roles have no filters. Kills, quiet refusals and what the broker judges by memory hold`;
 }
 
 function readBack(verification: Verification | undefined): Mechanism {

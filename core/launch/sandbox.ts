@@ -101,6 +101,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
       pid: this.pid,
       pidfd: parts.process.pidfd.fd,
       stages: parts.compiled.stages,
+      requires: parts.profile.stages.map(({ requires }) => requires),
       inheritedFilters: parts.inheritedFilters,
       deadlineMs: parts.deadlineMs,
       roles: this.#roles,

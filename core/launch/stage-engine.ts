@@ -2,6 +2,7 @@
 // The stage that a VMM is in, and all that changes the filters of its threads. One thing at a time: a stage change, a new thread that gets the
 // filters of its role, a look at all threads.
 import type { CompiledStage } from '../compiler/index.ts';
+import type { Requirements } from '../policy/types.ts';
 import { rolesIn } from '../stages/chain.ts';
 import { giveRoles, type Tightened, type TightenOptions, tighten } from '../stages/tighten.ts';
 import { type Verification, verifyThreads } from '../stages/verify.ts';
@@ -12,6 +13,8 @@ export interface StageEngineParts {
   readonly pid: number;
   readonly pidfd: number;
   readonly stages: readonly CompiledStage[];
+  /** What each stage requires of the process, by epoch. */
+  readonly requires: readonly (Requirements | undefined)[];
   readonly inheritedFilters: number;
   readonly deadlineMs: number;
   readonly roles: ThreadRoles;
@@ -62,6 +65,7 @@ export class StageEngine implements ThreadKeeper {
     const roles = await this.#rolesFor(stages);
     const tightened = await tighten({
       ...this.#options(stages, roles),
+      requires: this.#parts.requires[epoch],
       moveBroker: () => moveBroker(epoch),
     });
     this.#epoch = epoch;

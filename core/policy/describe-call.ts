@@ -216,7 +216,9 @@ function argumentValue({ width }: Parameter, register: bigint): bigint {
 }
 
 function plain({ width, names }: Parameter, register: bigint): string | number {
-  if (width === 'full64') return register < 0x1_0000_0000n ? Number(register) : hex(register);
+  // The kernel reads a descriptor as an int, also where a call has it in a long.
+  if (width === 'full64' && !fdArguments.has(names[0] ?? ''))
+    return register < 0x1_0000_0000n ? Number(register) : hex(register);
   const value = Number(BigInt.asIntN(32, register));
   return names[0] === 'mode' ? `0${(value >>> 0).toString(8)}` : value;
 }

@@ -9,11 +9,12 @@ import { readDocument } from './document.ts';
 import { expandNames, type FlatRule, type FlattenContext, flattenGroup, flattenRules } from './flatten.ts';
 import { type Include, type Placed, readLibrary } from './library.ts';
 import { parseDefault } from './parse-action.ts';
+import { isEmpty, isFdRequirement, noRequirements, readRequires } from './preconditions.ts';
 import { ProblemList } from './problem.ts';
 import { profileSchema, type RawProfile, type RawRole, type RawRule, type RawStage } from './schema.ts';
 import { checkSchema } from './schema-problems.ts';
 import { suggestion } from './suggest.ts';
-import type { Action, Arch, BrokerRule, FilterPolicy, ResolvedProfile, ResolvedStage } from './types.ts';
+import type { Action, Arch, BrokerRule, FilterPolicy, Requirements, ResolvedProfile, ResolvedStage } from './types.ts';
 
 export interface ParseOptions {
   /** Name of the text in messages. */
@@ -42,6 +43,7 @@ interface Draft {
   readonly broker: readonly BrokerRule[];
   /** What features add to roles, by role. */
   readonly roleAdditions: ReadonlyMap<string, readonly FlatRule[]>;
+  readonly requires: Requirements;
 }
 
 interface Defaults {
@@ -132,6 +134,12 @@ function draftStage(
     defaults: readDefaults(placed, base?.defaults, problems),
     broker: [...(raw.broker?.same ? (base?.broker ?? []) : []), ...ownBroker, ...features.broker],
     roleAdditions: features.roles,
+    requires: readRequires(
+      { raw: raw.requires, document, path: [...path, 'requires'] },
+      base?.requires ?? noRequirements,
+      features.tolerated,
+      problems,
+    ),
   };
 }
 
@@ -180,9 +188,17 @@ function featureRules(stage: string, roleNames: readonly string[], context: Reso
       const added = flattenRules({ raw: syscalls, document, path: [...rolePath, 'syscalls'] }, context);
       if (chosen) roles.set(role, [...(roles.get(role) ?? []), ...added]);
     }
-    return chosen ? [{ rules, broker }] : [];
+    const tolerated = (part.tolerates ?? []).filter((kind, index) =>
+      isFdRequirement(kind, document.at([...partPath, 'tolerates', index]), context.problems),
+    );
+    return chosen ? [{ rules, broker, tolerated }] : [];
   });
-  return { rules: all.flatMap(({ rules }) => rules), broker: all.flatMap(({ broker }) => broker), roles };
+  return {
+    rules: all.flatMap(({ rules }) => rules),
+    broker: all.flatMap(({ broker }) => broker),
+    roles,
+    tolerated: new Set(all.flatMap(({ tolerated }) => tolerated)),
+  };
 }
 
 function checkFeatureStages({ library, problems }: FlattenContext, stages: readonly string[]): void {
@@ -262,6 +278,7 @@ function finishStage(
     filter: filterOf(draft.decisions, draft.defaults, context),
     roles: Object.fromEntries(roles),
     broker: draft.broker,
+    ...(isEmpty(draft.requires) ? {} : { requires: draft.requires }),
     ...(raw.grants === 'closed' ? { closedToGrants: true } : {}),
   };
 }

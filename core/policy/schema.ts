@@ -83,6 +83,17 @@ const roleSchema = z
   .strictObject({ why: whyText, default: z.string().optional(), ...changesSchema })
   .describe('A tighter filter for threads of one role.');
 
+const requiresSchema = z
+  .strictObject({
+    'no-fds': names
+      .optional()
+      .describe('No thread holds a descriptor of these kinds, or of these devices (paths under /dev/).'),
+    'no-children': z.boolean().optional().describe('The process has no child process.'),
+    'same-filters': z.boolean().optional().describe('Every thread has all filters of the stages before.'),
+    why: whyText,
+  })
+  .describe('Checked from outside before the stage is entered, and again when it is on.');
+
 const stageSchema = z.strictObject({
   why: whyText.optional(),
   from: z.string().optional().describe('Builds on this earlier stage.'),
@@ -102,6 +113,7 @@ const stageSchema = z.strictObject({
     .optional()
     .describe('What is granted at launch (--allow) or while the VM runs does not hold in this stage.'),
   roles: z.record(z.string(), roleSchema).optional(),
+  requires: requiresSchema.optional(),
 });
 
 const featureSchema = z.strictObject({
@@ -115,6 +127,7 @@ const featureSchema = z.strictObject({
         .record(z.string(), z.strictObject({ syscalls: z.array(ruleSchema) }))
         .optional()
         .describe("Rules that are added to a role of the stage. The stage's own additions hold in its roles already."),
+      tolerates: names.optional().describe('Kinds of descriptors in `requires: no-fds` that this feature needs.'),
     }),
   ),
 });
@@ -143,6 +156,7 @@ export type RawRule = z.infer<typeof ruleSchema>;
 export type RawBrokerRule = z.infer<typeof brokerRuleSchema>;
 export type RawBroker = z.infer<typeof brokerSchema>;
 export type RawStage = z.infer<typeof stageSchema>;
+export type RawRequires = z.infer<typeof requiresSchema>;
 export type RawRole = z.infer<typeof roleSchema>;
 export type RawFeature = z.infer<typeof featureSchema>;
 export type RawInclude = z.infer<typeof includeSchema>;

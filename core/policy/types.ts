@@ -105,6 +105,14 @@ export interface BrokerRule {
 
 export type BrokerRequestKind = 'connect' | 'bind' | 'open' | 'tap';
 
+export interface Requirements {
+  /** Kinds of descriptors, or paths of devices, that no thread may hold. */
+  readonly noFds: readonly { readonly kind: string; readonly why: string; readonly source: Source }[];
+  readonly noChildren: boolean;
+  /** Every thread has the filters of the stages before. */
+  readonly sameFilters: boolean;
+}
+
 export interface ResolvedStage {
   readonly name: string;
   /** Position in the profile, from 0. */
@@ -115,6 +123,8 @@ export interface ResolvedStage {
   readonly broker: readonly BrokerRule[];
   /** True where grants added at launch do not hold (`grants: closed`). */
   readonly closedToGrants?: boolean | undefined;
+  /** What must not be there when the stage is entered. */
+  readonly requires?: Requirements | undefined;
   /** True where refusals are let through and reported. */
   readonly soak?: boolean | undefined;
 }

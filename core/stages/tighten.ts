@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // How a running, unmodified process moves to a tighter stage. In order:
+//   0. what the stage requires of the process is looked at (and once more at the end);
 //   1. the broker moves to the new epoch: from here on it judges by the new rules only;
 //   2. the stage's program is installed in every thread: through one stopped thread, synchronised by the kernel to all (TSYNC), or, once
 //      threads differ because an earlier stage gave roles, in all threads one by one while all stand still;
@@ -10,7 +11,9 @@
 import { type NotInjected, native } from '../../native/index.ts';
 import { errnoName } from '../errno-name.ts';
 import { type ErrorCode, type ErrorDetail, RatchetError } from '../errors.ts';
+import type { Requirements } from '../policy/types.ts';
 import { roleChain, rolesIn, type StagePrograms } from './chain.ts';
+import { findObstacles, obstructed } from './preconditions.ts';
 import { tracerOf } from './tasks.ts';
 import { type Verification, verifyThreads } from './verify.ts';
 
@@ -25,6 +28,8 @@ export interface TightenOptions {
   readonly given: ReadonlySet<number>;
   readonly inheritedFilters: number;
   readonly moveBroker: () => Promise<void>;
+  /** What the stage demands of the process. */
+  readonly requires?: Requirements | undefined;
   readonly deadlineMs: number;
 }
 
@@ -43,18 +48,38 @@ export async function tighten(options: TightenOptions): Promise<Tightened> {
   const entered = stages.slice(0, -1);
   const stage = stages.at(-1);
   if (stage === undefined) throw new Error('no stage to enter');
+  assertPreconditions(options, entered.length);
   await options.moveBroker().catch((cause: unknown) => {
     throw brokerStayed(stage.name, cause);
   });
   const stoppedMicroseconds =
     rolesIn(entered).size > 0 ? installByThread(options, stage) : installEverywhere(options, stage);
   const verification = verifyThreads(options);
+  assertPreconditionsHold(options);
   if (verification.untraceable.length > 0)
     throw new RatchetError(
       'VERIFICATION_FAILED',
       `stage ${stage.name} could not be verified: ${verification.readBackMissing}`,
     );
   return { verification, stoppedMicroseconds };
+}
+
+/** @throws NothingChanged. */
+function assertPreconditions({ requires, stages, ...options }: TightenOptions, entered: number): void {
+  if (requires === undefined) return;
+  const stage = stages.at(-1)?.name ?? '';
+  const obstacles = findObstacles({ ...options, stage, filters: options.inheritedFilters + entered }, requires);
+  if (obstacles.length === 0) return;
+  const { code, message } = obstructed(stage, obstacles, 'was not entered, and the VMM goes on as before');
+  throw new NothingChanged(code, message);
+}
+
+/** Something that came between the first look and the filter. The stage is on and cannot be taken back: not a `NothingChanged`. */
+function assertPreconditionsHold({ requires, stages, ...options }: TightenOptions): void {
+  if (requires === undefined) return;
+  const stage = stages.at(-1)?.name ?? '';
+  const obstacles = findObstacles({ ...options, stage, filters: options.inheritedFilters + stages.length }, requires);
+  if (obstacles.length > 0) throw obstructed(stage, obstacles, 'was entered, but what it requires does not hold');
 }
 
 /** Gives threads that have a role, and none of its programs yet, those of all stages so far. @throws as tighten() does. */

@@ -21,7 +21,7 @@ export async function launchBare(
 
 /** The first event from now on that fits. Call it before what causes the event, await it after. */
 export function nextEvent(
-  sandbox: Sandbox,
+  sandbox: { readonly events: AsyncIterable<SandboxEvent> },
   fits: (event: SandboxEvent) => boolean,
   deadlineMs = 15_000,
 ): Promise<SandboxEvent> {

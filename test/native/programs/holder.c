@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Holds what the arguments name, says "ready", and waits for its end.
+#include <linux/io_uring.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int main(int argc, char** argv) {
+  for (int at = 1; at < argc; at++) {
+    if (strcmp(argv[at], "ring") == 0 || strcmp(argv[at], "mapped-ring") == 0) {
+      struct io_uring_params params = {0};
+      int fd = (int)syscall(SYS_io_uring_setup, 4, &params);
+      if (fd < 0) return 2;
+      if (strcmp(argv[at], "mapped-ring") == 0) {
+        if (mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQ_RING) == MAP_FAILED) return 3;
+        close(fd);
+      }
+    } else if (strcmp(argv[at], "pidfd") == 0) {
+      if (syscall(SYS_pidfd_open, getpid(), 0) < 0) return 2;
+    } else if (strcmp(argv[at], "unix-datagram") == 0) {
+      if (socket(AF_UNIX, SOCK_DGRAM, 0) < 0) return 2;
+    } else if (strcmp(argv[at], "unix-stream") == 0) {
+      if (socket(AF_UNIX, SOCK_STREAM, 0) < 0) return 2;
+    } else if (strcmp(argv[at], "packet") == 0) {
+      if (socket(AF_PACKET, SOCK_RAW, 0) < 0) return 2;
+    } else if (strcmp(argv[at], "raw") == 0) {
+      if (socket(AF_INET, SOCK_RAW, IPPROTO_ICMP) < 0) return 2;
+    } else if (strcmp(argv[at], "child") == 0) {
+      if (fork() == 0) {
+        char byte;
+        return (int)read(0, &byte, 1);
+      }
+    } else {
+      return 1;
+    }
+  }
+  puts("ready");
+  fflush(stdout);
+  char byte;
+  return (int)read(0, &byte, 1);
+}
