@@ -10,6 +10,7 @@ import { native } from '../../native/index.ts';
 import { scratch } from '../brokers/rig.ts';
 import { buildProgram } from '../native/build-program.ts';
 import { launchBare, nextEvent } from './bare.ts';
+import { waitFor } from './processes.ts';
 
 const aioArguments = (folder: string): readonly string[] => {
   const image = join(folder, 'disk.img');
@@ -115,6 +116,9 @@ test('what start permits and running refuses is told with its arguments, rule an
     inherit: new Map([[5, theirs.fd]]),
     stdio: ['ignore', 'ignore', 'ignore'],
   });
+  // A program has no barrier of its own: while libraries are mapped, the later stage would refuse them.
+  writeSync(ours.fd, 'x');
+  await waitFor('its answer', () => native.receiveMessage({ fd: ours.fd, maxBytes: 1, maxFds: 0 }).kind === 'message');
   await sandbox.enter('running');
   const common = {
     type: 'refusal',
