@@ -74,5 +74,8 @@ export const dangerousCalls: ReadonlySet<string> = new Set([
  */
 export const neverBrokered: ReadonlySet<string> = new Set(['exit', 'exit_group', 'rt_sigreturn', 'futex', 'munmap']);
 
-/** By which the launcher installs a stage's program through a thread of the VMM. */
-export const installsFilters: ReadonlySet<string> = new Set(['seccomp']);
+/**
+ * Made when nobody would answer as it needs to be, so never notified for a later stage's sake: the stager hands its listener over by `sendmsg` and closes it
+ * before anybody serves it, and the launcher installs a stage by `seccomp` when the broker judges by that stage already.
+ */
+export const madeByLauncher: ReadonlySet<string> = new Set(['sendmsg', 'close', 'seccomp']);

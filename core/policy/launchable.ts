@@ -46,6 +46,9 @@ const installationNeeds: readonly Need[] = [
   },
 ];
 
+/** What the injection maps, by the name of the call: refused aloud by the next stage, it would be the broker's to answer, who is in that stage by then. */
+const scratch = installationNeeds[0] as Need;
+
 const munmap: Need = {
   call: 'munmap',
   args: [somewhere, 65536n],
@@ -54,7 +57,27 @@ const munmap: Need = {
 
 /** @throws RatchetError PROFILE_INVALID when a program cannot be started and tightened under this profile. */
 export function assertLaunchable({ name, stages }: ResolvedProfile): void {
+  for (const { call } of stagerNeeds.filter(({ call }) => call !== 'execveat')) {
+    const brokered = stages.find((stage) => isBrokered(stage.filter, call));
+    if (brokered === undefined) continue;
+    throw new RatchetError(
+      'PROFILE_INVALID',
+      `profile ${name}: stage ${brokered.name} leaves ${call} to the broker, and the stager makes it before there is one`,
+      {
+        next: 'allow it, with conditions on its arguments',
+      },
+    );
+  }
   stages.forEach((stage, index) => {
+    const answer = decide(stage.filter, scratch);
+    if (index > 0 && answer.kind === 'errno' && !answer.quiet)
+      throw new RatchetError(
+        'PROFILE_INVALID',
+        `profile ${name}: stage ${stage.name} refuses aloud to map memory, which is done when it is installed`,
+        {
+          next: 'write quiet: true with the refusal of mmap',
+        },
+      );
     const isLast = index === stages.length - 1;
     const needs = [...(index === 0 ? stagerNeeds : [munmap]), ...(isLast ? [] : [...installationNeeds, munmap])];
     for (const need of needs) {
@@ -70,6 +93,14 @@ export function assertLaunchable({ name, stages }: ResolvedProfile): void {
       );
     }
   });
+}
+
+function isBrokered(filter: FilterPolicy, name: string): boolean {
+  const entry = filter.syscalls.find((rules) => rules.name === name);
+  return (
+    entry !== undefined &&
+    [entry.otherwise, ...entry.rules.map(({ action }) => action)].some(({ kind }) => kind === 'broker')
+  );
 }
 
 function decide(filter: FilterPolicy, { call, args }: Need): Action {

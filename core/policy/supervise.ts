@@ -6,7 +6,7 @@
 // outranks a notification, and the supervisor does not know roles.
 
 import { RatchetError } from '../errors.ts';
-import { installsFilters, neverBrokered } from './dangerous.ts';
+import { madeByLauncher, neverBrokered } from './dangerous.ts';
 import type { Action, Condition, FilterPolicy, ResolvedProfile, Rule, SyscallRules } from './types.ts';
 
 export interface SupervisedStage {
@@ -84,8 +84,7 @@ class Notified {
     const own = entryOf(first, nr, name);
     const refusedQuietly = whenAction(own, (action) => isRefusal(action) && !isRefusedAloud(action));
     const brokered = policies.map((policy) => whenAction(entryOf(policy, nr, name), isBroker));
-    // The supervisor moves to a stage before the stage's program is installed, and that takes a call that the stage itself may refuse.
-    const explained = installsFilters.has(name) ? [first] : stages;
+    const explained = madeByLauncher.has(name) ? [first] : stages;
     const refusedAloud = explained.map((stage) => whenAction(entryOf(stage, nr, name), isRefusedAloud));
     return allOf([anyOf([...refusedAloud, ...brokered]), not(refusedQuietly)]);
   }
