@@ -21,7 +21,9 @@ function compile(output: string, sources: readonly string[]): void {
 
 beforeAll(() => {
   mkdirSync(packagePath('build/test'), { recursive: true });
-  const layer = ['files', 'listener', 'messages', 'processes', 'sockets'].map((name) => `native/sys/${name}.cc`);
+  const layer = ['each_thread', 'file_thread', 'files', 'listener', 'messages', 'processes', 'self', 'sockets'].map(
+    (name) => `native/sys/${name}.cc`,
+  );
   compile(sysCheck, ['test/native/programs/sys-check.cc', ...layer]);
   compile(
     stager,

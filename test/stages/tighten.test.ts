@@ -34,7 +34,7 @@ describe('verification', () => {
     expect(() => verify([start, running])).toThrow(/thread \d+ \(.*\) has \d+ filters, not \d+/);
     expect(() => verify([])).toThrow(/filters, not/);
     expect(() => verify([start], inheritedFilters + 1)).toThrow(/filters, not/);
-    expect(() => verify([running])).toThrow(/installed program of stage running is not the compiled one/);
+    expect(() => verify([running])).toThrow(/the chain of installed programs is not the compiled one/);
     const altered = Buffer.from(start.program);
     altered[altered.length - 1] = (altered[altered.length - 1] ?? 0) ^ 1;
     expect(() => verify([{ ...start, program: altered }])).toThrow(/VERIFICATION|not the compiled one/);
@@ -110,6 +110,10 @@ describe('tighten', () => {
     for (const stage of ['running', 'sealed']) expect(await sandbox.enter(stage)).toMatchObject({ ok: true, stage });
     storm = false;
     await creating;
-    for (const task of readTasks(sandbox.pid)) expect(task).toMatchObject({ mode: 2, filters: inheritedFilters + 3 });
+    for (const task of readTasks(sandbox.pid)) {
+      expect(task.mode).toBe(2);
+      // More on threads with a role.
+      expect(task.filters).toBeGreaterThanOrEqual(inheritedFilters + 3);
+    }
   });
 });
