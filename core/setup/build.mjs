@@ -31,7 +31,7 @@ export function buildTypeScript() {
   if (existsSync(stampFile) && readFileSync(stampFile, 'utf8') === digest) return;
   say('compiling TypeScript into dist/');
   run(process.execPath, [join('node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.build.json']);
-  removeOrphans(sources);
+  removeOrphans();
   const command = join(distFolder, 'core', 'cli', 'main.js');
   // tsc knows nothing of modes, and `npx ratchet` runs the file itself.
   if (existsSync(command)) chmodSync(command, 0o755);
@@ -60,12 +60,11 @@ function digestOf(sources) {
   return hash.digest('hex');
 }
 
-/** Output whose source was deleted or renamed would otherwise stay, and be published. */
-function removeOrphans(sources) {
-  const stems = new Set(sources.map((file) => relative(root, file).replace(/\.ts$/, '')));
+/** Output whose source was deleted or renamed would otherwise stay, and be published. What the sources import from elsewhere has output too. */
+function removeOrphans() {
   for (const file of filesUnder(distFolder)) {
     const match = /^(.*?)(\.d\.ts|\.js)(\.map)?$/.exec(relative(distFolder, file));
-    if (match?.[1] !== undefined && !stems.has(match[1])) rmSync(file);
+    if (match?.[1] !== undefined && !existsSync(join(root, `${match[1]}.ts`))) rmSync(file);
   }
 }
 
