@@ -195,7 +195,8 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     } catch (error) {
       if (this.#ended) throw this.#isGone(error);
       if (!(error instanceof NothingChanged)) await this.kill();
-      throw error;
+      // A monitor ends with its VMM, and may be seen to end first.
+      throw (error as RatchetError).code === 'QMP_CLOSED' ? this.#isGone(error) : error;
     }
   }
 
