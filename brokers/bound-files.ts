@@ -38,6 +38,15 @@ export class BoundFiles {
     return true;
   }
 
+  /** For the VMM's own unlink: only what was made for it, whether it is in use or not. */
+  remove(path: string): 'removed' | 'missing' | 'not ours' {
+    if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return 'missing';
+    if (!this.#isOurs(path)) return 'not ours';
+    remove(path);
+    this.#made.delete(path);
+    return 'removed';
+  }
+
   removeAll(): void {
     for (const path of this.#made.keys()) if (this.#isOurs(path)) remove(path);
     for (const path of this.#owned) remove(path);

@@ -20,6 +20,8 @@ export interface DialOptions {
   readonly timeoutMs: number;
   /** How long a full queue of a unix listener is tried again. */
   readonly backlogWaitMs: number;
+  /** Where a unix path leads that is a symbolic link, when that may be had too. */
+  readonly follow: (path: string) => string | undefined;
   /** Asked right before each connect(2): false is EACCES. */
   readonly permitted: () => boolean;
   /** Called once, perhaps before `dial` returns, with 0 or an errno. Not called after `cancel`. */
@@ -54,15 +56,23 @@ class DialAttempt implements Dial {
   start(): void {
     const { address } = this.#options;
     if (address.kind === 'unix') {
-      const failed = attempt(() => {
-        this.#pin = pinSocket(address.path);
-      });
+      const failed = this.#pinSocket(address.path);
       if (failed !== 0) {
         this.#finish(failed);
         return;
       }
     }
     this.#connect();
+  }
+
+  #pinSocket(path: string): number {
+    const pin = (from: string): number =>
+      attempt(() => {
+        this.#pin = pinSocket(from);
+      });
+    const failed = pin(path);
+    const end = failed === errno.ELOOP ? this.#options.follow(path) : undefined;
+    return end === undefined ? failed : pin(end);
   }
 
   cancel = (): void => {

@@ -18,8 +18,10 @@ export const socketType = { stream: 1, datagram: 2, raw: 3, seqpacket: 5 } as co
 
 export const protocolTcp = 6;
 
+export const resolveNoSymlinks = 0x04;
+
 /** openat2(2). Neither a symbolic link nor /proc's magic ones, anywhere in the path: what was judged is what is opened. */
-export const resolveNoLinks = 0x02 | 0x04;
+export const resolveNoLinks = 0x02 | resolveNoSymlinks;
 
 export const atCurrentDirectory = -100;
 

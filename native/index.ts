@@ -103,6 +103,8 @@ export interface Native {
   createSocket(options: { domain: number; type: number; protocol: number }): number;
   /** connect(2) on raw sockaddr bytes. Returns 'connected' or 'inprogress' (EINPROGRESS); EAGAIN and others throw. */
   connectSocket(options: { fd: number; address: Uint8Array }): 'connected' | 'inprogress';
+  /** sendmsg(2), MSG_DONTWAIT | MSG_NOSIGNAL added to `flags`; to the socket's own peer when `address` is empty. Bytes sent; EAGAIN throws. */
+  sendTo(options: { fd: number; data: Uint8Array; address: Uint8Array; flags: number }): number;
   bindSocket(options: { fd: number; address: Uint8Array }): void;
   listenSocket(options: { fd: number; backlog: number }): void;
   getSocketOption(options: { fd: number; level: number; name: number }): number;

@@ -2,7 +2,8 @@
 
 import { dial } from '../dial.ts';
 import { disconnect } from '../disconnect.ts';
-import { type Wish, wishArguments } from '../judge.ts';
+import { wishArguments } from '../judge.ts';
+import { followLinks, unixPath } from '../links.ts';
 import { errno } from '../linux.ts';
 import { isNonBlocking } from '../non-blocking.ts';
 import { type Call, finishCall, judgeCall, refuseCall } from './judged-call.ts';
@@ -17,7 +18,7 @@ export function connectCall(call: Call): void {
   const read = readSocketCall(call);
   if (read === undefined) return;
   const { socket, family, address } = read;
-  const wish: Wish = { request: 'connect', address };
+  const wish = { request: 'connect', address } as const;
   const permit = judgeCall(call, wish, socket);
   if (permit === undefined) return;
   if (broker.pending.full) {
@@ -63,6 +64,7 @@ export function connectCall(call: Call): void {
     timeoutMs: Number.POSITIVE_INFINITY,
     backlogWaitMs,
     permitted: permit.holds,
+    follow: () => unixPath(followLinks(broker.authority, wish)?.address),
     done,
   });
   if (settled) return;

@@ -72,6 +72,15 @@ export function judgeCall(call: Call, wish: Wish, socket?: OwnedFd): Permit | un
   return undefined;
 }
 
+/** Judges without using up any grant: for calls that give nothing out. The granting rule, or undefined when the call was refused. */
+export function judgeOnly(call: Call, wish: Wish): BrokerRule | undefined {
+  const judgement = call.broker.authority.judge(wish);
+  if (judgement.granted) return judgement.rule;
+  const { errno, rule, fix } = judgement;
+  refuseCall(call, { errno, rule, fix, args: wishArguments(wish) });
+  return undefined;
+}
+
 /** Answers a granted call with 0 or the kernel's errno, and reports it. */
 export function finishCall(call: Call, wish: Wish, rule: BrokerRule, result: number): void {
   const asker = call.caller.describe();
@@ -84,12 +93,12 @@ export function reportGrantedCall(
   call: Call,
   wish: Wish,
   rule: BrokerRule,
-  outcome: { readonly asker: Refusal['asker']; readonly errno: number },
+  outcome: { readonly asker: Refusal['asker']; readonly errno: number; readonly request?: string },
 ): void {
   call.broker.reporter.granted({
     asker: outcome.asker,
     stage: call.broker.stages.current.stage.name,
-    request: wish.request,
+    request: outcome.request ?? wish.request,
     target: targetText(wish),
     errno: outcome.errno,
     rule,

@@ -13,6 +13,7 @@ import { native, type Watch } from '../../native/index.ts';
 import type { Broker } from '../broker.ts';
 import { errno, sigkill } from '../linux.ts';
 import { attempt } from '../native-errno.ts';
+import { accessCall, faccessat2Call, faccessatCall } from './access.ts';
 import { int32, readerOf } from './arguments.ts';
 import { bindCall } from './bind.ts';
 import { Caller, CallerGone, CallFails } from './caller.ts';
@@ -22,6 +23,8 @@ import type { Call } from './judged-call.ts';
 import { listenCall } from './listen.ts';
 import { creatCall, openat2Call, openatCall, openCall } from './open.ts';
 import { permitInSoak, refuseByPolicy } from './policy-refusal.ts';
+import { sendmsgCall, sendtoCall } from './send.ts';
+import { unlinkatCall, unlinkCall } from './unlink.ts';
 
 /** The system calls that the broker performs, all of them. */
 const handlers: Readonly<Record<string, (call: Call) => void>> = {
@@ -32,6 +35,13 @@ const handlers: Readonly<Record<string, (call: Call) => void>> = {
   openat: (call) => openatCall(showingNothing(call)),
   openat2: (call) => openat2Call(showingNothing(call)),
   creat: (call) => creatCall(showingNothing(call)),
+  access: (call) => accessCall(showingNothing(call)),
+  faccessat: (call) => faccessatCall(showingNothing(call)),
+  faccessat2: (call) => faccessat2Call(showingNothing(call)),
+  unlink: (call) => unlinkCall(showingNothing(call)),
+  unlinkat: (call) => unlinkatCall(showingNothing(call)),
+  sendto: (call) => sendtoCall(showingFd(call)),
+  sendmsg: (call) => sendmsgCall(showingFd(call)),
   execveat: execveatCall,
 };
 

@@ -1,25 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // open, openat, openat2 and creat: the broker opens the granted path and the fd arrives in the caller in one step with the answer.
 import { constants } from 'node:fs';
-import { RatchetError } from '../../core/errors.ts';
 import type { OwnedFd } from '../../core/owned-fd.ts';
-import { normalisePath, type PathAccess } from '../../core/policy/address/index.ts';
+import type { PathAccess } from '../../core/policy/address/index.ts';
 import type { Wish } from '../judge.ts';
 import { atCurrentDirectory, errno } from '../linux.ts';
 import { attempt, errnoOf } from '../native-errno.ts';
-import { openGranted } from '../open-granted.ts';
+import { openWish } from '../open-granted.ts';
 import { int32 } from './arguments.ts';
 import { CallFails } from './caller.ts';
 import { type Call, judgeCall, refuseCall, reportGrantedCall } from './judged-call.ts';
-
-/** PATH_MAX, its NUL included. */
-const maxPathBytes = 4096;
+import { readPath } from './path-argument.ts';
 
 interface OpenArguments {
   readonly directoryFd: number;
   readonly pathAddress: bigint;
   readonly flags: number;
   readonly mode: number;
+  readonly resolve?: number;
 }
 
 export function openCall(call: Call): void {
@@ -45,14 +43,22 @@ export function openat2Call(call: Call): void {
   const words = call.caller.readMemory(how, 24);
   const flags = words.readBigUInt64LE(0);
   if (flags > 0x7fff_ffffn) throw new CallFails(errno.EINVAL);
-  // RESOLVE_* of the caller can only be stricter than ours in BENEATH and IN_ROOT, which make no sense with an absolute path.
+  const resolve = words.readBigUInt64LE(16);
+  if ((resolve & ~resolveBits.all) !== 0n) throw new CallFails(errno.EINVAL);
+  // As the kernel answers: an absolute path leads out, and no lookup of ours is certain to find all in its caches.
+  if ((resolve & resolveBits.within) !== 0n) throw new CallFails(errno.EXDEV);
+  if ((resolve & resolveBits.cached) !== 0n) throw new CallFails(errno.EAGAIN);
   serve(call, {
     directoryFd: int32(directoryFd),
     pathAddress: path,
     flags: Number(flags),
     mode: Number(words.readBigUInt64LE(8) & 0o7777n),
+    resolve: Number(resolve),
   });
 }
+
+/** RESOLVE_BENEATH and RESOLVE_IN_ROOT, RESOLVE_CACHED, and those with RESOLVE_NO_XDEV, _NO_MAGICLINKS and _NO_SYMLINKS. */
+const resolveBits = { within: 0x18n, cached: 0x20n, all: 0x3fn } as const;
 
 /** O_ACCMODE, not in node:fs. */
 const accessModeMask = 3;
@@ -77,7 +83,7 @@ const closeOnExecFlag = 0o2000000;
 /** Always on for 64-bit programs; some set it nevertheless. The number is another on aarch64. */
 const largeFileFlag = process.arch === 'arm64' ? 0o400000 : 0o100000;
 
-function serve(call: Call, { directoryFd, pathAddress, flags, mode }: OpenArguments): void {
+function serve(call: Call, { directoryFd, pathAddress, flags, mode, resolve = 0 }: OpenArguments): void {
   const path = readPath(call, directoryFd, pathAddress);
   if (path === undefined) return;
   const flagText = `0${(flags >>> 0).toString(8)}`;
@@ -86,13 +92,14 @@ function serve(call: Call, { directoryFd, pathAddress, flags, mode }: OpenArgume
     refuseCall(call, { errno: errno.EINVAL, rule: undefined, fix: null, args: { path, flags: flagText } });
     return;
   }
-  const wish: Wish = { request: 'open', path, access: accessOf(passed) };
+  const wish = { request: 'open', path, access: accessOf(passed) } as const;
   const permit = judgeCall({ ...call, args: () => ({ flags: flagText }) }, wish);
   if (permit === undefined) return;
   const asker = call.caller.describe();
   let file: OwnedFd | undefined;
+  let fulfilled: Wish = wish;
   let result = attempt(() => {
-    file = openGranted(path, passed, mode & 0o777);
+    ({ file, wish: fulfilled } = openWish(call.broker.authority, wish, { flags: passed, mode: mode & 0o777, resolve }));
   });
   if (file !== undefined && !permit.holds()) result = errno.EACCES;
   else if (file !== undefined) {
@@ -105,7 +112,7 @@ function serve(call: Call, { directoryFd, pathAddress, flags, mode }: OpenArgume
   }
   file?.close();
   if (!call.caller.settled) call.caller.answerErrno(result === 0 ? errno.EACCES : result);
-  reportGrantedCall(call, wish, permit.rule, { asker, errno: result });
+  reportGrantedCall(call, fulfilled, permit.rule, { asker, errno: result });
 }
 
 /** Creating and truncating are writing, whatever the access mode says. */
@@ -114,24 +121,4 @@ function accessOf(flags: number): PathAccess {
   if (mode === constants.O_WRONLY) return 'wo';
   if (mode === constants.O_RDWR || (flags & (constants.O_CREAT | constants.O_TRUNC)) !== 0) return 'rw';
   return 'ro';
-}
-
-/** Undefined when the path cannot be judged; the call is answered then. */
-function readPath(call: Call, directoryFd: number, pathAddress: bigint): string | undefined {
-  const bytes = call.caller.readText(pathAddress, maxPathBytes);
-  if (bytes.length === 0) throw new CallFails(errno.ENOENT);
-  try {
-    return normalisePath(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
-  } catch (error) {
-    // Relative paths depend on a directory that the VMM can change, `..` on links; TextDecoder throws a TypeError.
-    const fix = error instanceof RatchetError ? (error.next ?? null) : 'a path in UTF-8';
-    const path = bytes.toString('utf8');
-    refuseCall(call, {
-      errno: errno.EACCES,
-      rule: undefined,
-      fix,
-      args: directoryFd === atCurrentDirectory ? { path } : { path, directoryFd },
-    });
-    return undefined;
-  }
 }

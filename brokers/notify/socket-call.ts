@@ -18,18 +18,32 @@ export interface SocketCall {
 
 /** Undefined when the call was refused and answered. @throws CallFails, CallerGone. */
 export function readSocketCall(call: Call): SocketCall | undefined {
+  const [fd, pointer, length] = call.caller.notification.args;
+  return readSocketAddress(call, { fd: int32(fd), pointer, length: int32(length) }, isServed);
+}
+
+export interface SocketArguments {
+  readonly fd: number;
+  readonly pointer: bigint;
+  readonly length: number;
+}
+
+/** As above, for sockets of the kinds that `served` says. */
+export function readSocketAddress(
+  call: Call,
+  { fd, pointer, length }: SocketArguments,
+  served: (kind: SocketKind) => boolean,
+): SocketCall | undefined {
   const { caller } = call;
-  const { args } = caller.notification;
-  const length = int32(args[2]);
   if (length < 0 || length > maxSockaddrBytes) throw new CallFails(errno.EINVAL);
-  const bytes = length === 0 ? Buffer.alloc(0) : caller.readMemory(args[1], length);
-  const socket = caller.takeFd(int32(args[0]));
+  const bytes = length === 0 ? Buffer.alloc(0) : caller.readMemory(pointer, length);
+  const socket = caller.takeFd(fd);
   try {
     const kind = readKind(socket);
     const address = readAddress(call, bytes, socket);
     if (address !== undefined) {
       if (kind.family !== (bytes[0] ?? 0) + (bytes[1] ?? 0) * 256) throw new CallFails(errno.EAFNOSUPPORT);
-      if (isServed(kind)) return { socket, family: kind.family, address };
+      if (served(kind)) return { socket, family: kind.family, address };
       const found = `type ${kind.type}, protocol ${kind.protocol}`;
       socket.close();
       refuseCall(call, { errno: errno.EACCES, rule: undefined, fix: null, args: { socket: found } });
@@ -42,14 +56,14 @@ export function readSocketCall(call: Call): SocketCall | undefined {
   }
 }
 
-interface SocketKind {
+export interface SocketKind {
   readonly family: number;
   readonly type: number;
   readonly protocol: number;
 }
 
 /** Asked of the pinned socket: what the VMM says about it counts for nothing. */
-function readKind(socket: OwnedFd): SocketKind {
+export function readKind(socket: OwnedFd): SocketKind {
   const read = (option: { readonly level: number; readonly name: number }) =>
     native.getSocketOption({ fd: socket.fd, ...option });
   try {
@@ -59,13 +73,14 @@ function readKind(socket: OwnedFd): SocketKind {
   }
 }
 
-/** Stream sockets of the families that the grammar names, and the route socket. No datagrams, MPTCP, SCTP or raw sockets. */
+/** Stream sockets of the families that the grammar names, unix datagrams and the route socket. No UDP, MPTCP, SCTP or raw sockets: no rule can name their addresses. */
 function isServed({ family, type, protocol }: SocketKind): boolean {
   switch (family) {
     case socketFamily.inet:
     case socketFamily.inet6:
       return type === socketType.stream && protocol === protocolTcp;
     case socketFamily.unix:
+      return protocol === 0;
     case socketFamily.vsock:
       return (type === socketType.stream || type === socketType.seqpacket) && protocol === 0;
     case socketFamily.netlink:

@@ -6,7 +6,7 @@ import { native } from '../../native/index.ts';
 import type { Broker } from '../broker.ts';
 import { dial } from '../dial.ts';
 import { familyOf } from '../families.ts';
-import type { Wish } from '../judge.ts';
+import { followLinks, unixPath } from '../links.ts';
 import { errno, socketType } from '../linux.ts';
 import { attempt } from '../native-errno.ts';
 import { setNonBlocking } from '../non-blocking.ts';
@@ -18,7 +18,7 @@ export function connectRequest(broker: Broker, request: Extract<Request, { type:
   const startedMs = performance.now();
   const address = parseOrFail(() => parseAddress(request.address), reply);
   if (address === undefined) return;
-  const wish: Wish = { request: 'connect', address };
+  const wish = { request: 'connect', address } as const;
   const permit = judgeRequest(broker, wish, startedMs, reply);
   if (permit === undefined) return;
   const family = familyOf(address);
@@ -62,6 +62,7 @@ export function connectRequest(broker: Broker, request: Extract<Request, { type:
     timeoutMs: request.timeoutMs,
     backlogWaitMs: request.timeoutMs,
     permitted: permit.holds,
+    follow: () => unixPath(followLinks(broker.authority, wish)?.address),
     done,
   });
   if (settled) return;

@@ -7,7 +7,7 @@ import type { Broker } from '../broker.ts';
 import type { Wish } from '../judge.ts';
 import { errno } from '../linux.ts';
 import { attempt } from '../native-errno.ts';
-import { openGranted } from '../open-granted.ts';
+import { openWish } from '../open-granted.ts';
 import { judgeRequest, parseOrFail, reportGranted, sendGranted } from './judged.ts';
 import { failed, type Reply } from './reply.ts';
 
@@ -26,15 +26,22 @@ export function openRequest(broker: Broker, request: Extract<Request, { type: 'o
     failed(reply, 'a file is not created to be read only', errno.EINVAL, 'ask for rw or wo');
     return;
   }
-  const wish: Wish = { request: 'open', path, access: request.access };
+  const wish = { request: 'open', path, access: request.access } as const;
   const permit = judgeRequest(broker, wish, startedMs, reply);
   if (permit === undefined) return;
   let file: OwnedFd | undefined;
+  let fulfilled: Wish = wish;
   const result = attempt(() => {
-    file = openGranted(path, accessFlags[request.access] | (create ? constants.O_CREAT : 0), createMode);
+    const flags = accessFlags[request.access] | (create ? constants.O_CREAT : 0);
+    ({ file, wish: fulfilled } = openWish(broker.authority, wish, { flags, mode: createMode }));
   });
-  reportGranted(broker, wish, permit.rule, { errno: result, startedMs });
+  reportGranted(broker, fulfilled, permit.rule, { errno: result, startedMs });
   if (file === undefined)
-    failed(reply, 'open failed', result, result === errno.ELOOP ? 'name the path without symbolic links' : undefined);
+    failed(
+      reply,
+      'open failed',
+      result,
+      result === errno.ELOOP ? 'grant what the symbolic link leads to, or name that' : undefined,
+    );
   else sendGranted(broker, permit, reply, {}, file);
 }

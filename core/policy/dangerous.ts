@@ -79,3 +79,6 @@ export const neverBrokered: ReadonlySet<string> = new Set(['exit', 'exit_group',
  * before anybody serves it, and the launcher installs a stage by `seccomp` when the broker judges by that stage already.
  */
 export const madeByLauncher: ReadonlySet<string> = new Set(['sendmsg', 'close', 'seccomp']);
+
+/** What the stager calls between the filter and the exec, when nobody answers notifications yet (native/stager/main.cc). */
+export const stagerCalls: ReadonlySet<string> = new Set(['sendmsg', 'write', 'close']);

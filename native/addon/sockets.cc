@@ -29,6 +29,18 @@ Napi::Value connect_to(const Napi::CallbackInfo& info) {
   return Napi::String::New(info.Env(), connected ? "connected" : "inprogress");
 }
 
+Napi::Value send_data(const Napi::CallbackInfo& info) {
+  Options options(info, "sendTo");
+  const int fd = options.fd("fd");
+  const auto data = options.bytes("data");
+  const auto address = options.bytes("address");
+  const int flags = options.int32("flags");
+  if (!options.ok()) return {};
+  auto sent = send_to(fd, data, address, flags);
+  if (!sent.ok()) return throw_failure(info.Env(), sent.failure());
+  return Napi::Number::New(info.Env(), static_cast<double>(sent.value()));
+}
+
 Napi::Value bind_to(const Napi::CallbackInfo& info) {
   Options options(info, "bindSocket");
   const int fd = options.fd("fd");
@@ -97,6 +109,7 @@ Napi::Value set_flags(const Napi::CallbackInfo& info) {
 void register_sockets(Napi::Env env, Napi::Object exports) {
   exports.Set("createSocket", Napi::Function::New(env, create, "createSocket"));
   exports.Set("connectSocket", Napi::Function::New(env, connect_to, "connectSocket"));
+  exports.Set("sendTo", Napi::Function::New(env, send_data, "sendTo"));
   exports.Set("bindSocket", Napi::Function::New(env, bind_to, "bindSocket"));
   exports.Set("listenSocket", Napi::Function::New(env, listen_on, "listenSocket"));
   exports.Set("getSocketOption", Napi::Function::New(env, get_option, "getSocketOption"));

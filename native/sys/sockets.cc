@@ -70,6 +70,23 @@ Result<Connecting> connect_socket(int fd, AddressBytes bytes) {
   return last_failure("connect");
 }
 
+Result<std::size_t> send_to(int fd, AddressBytes data, AddressBytes bytes, int flags) {
+  Address address;
+  if (!address.assign(bytes)) return Failure{EINVAL, "sendmsg"};
+  iovec part{const_cast<std::uint8_t*>(data.data()), data.size()};  // iovec has no const form; sendmsg only reads.
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_name = address.length == 0 ? nullptr : &address.storage;
+  message.msg_namelen = address.length;
+  ssize_t sent;
+  do {
+    sent = ::sendmsg(fd, &message, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+  } while (sent < 0 && errno == EINTR);
+  if (sent < 0) return last_failure("sendmsg");
+  return static_cast<std::size_t>(sent);
+}
+
 Outcome bind_socket(int fd, AddressBytes bytes) {
   Address address;
   if (!address.assign(bytes)) return Failure{EINVAL, "bind"};

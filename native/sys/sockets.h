@@ -2,6 +2,7 @@
 // Sockets on raw sockaddr bytes: who may be called is decided elsewhere, on these same bytes.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -20,6 +21,9 @@ enum class Connecting { connected, in_progress };
 
 /// connect(2). A unix socket whose listener's queue is full fails with EAGAIN (connect(2)).
 Result<Connecting> connect_socket(int fd, AddressBytes address);
+
+/// sendmsg(2) that neither waits nor signals. Without `address` the socket's own peer is meant. `flags` are added to MSG_DONTWAIT | MSG_NOSIGNAL.
+Result<std::size_t> send_to(int fd, AddressBytes data, AddressBytes address, int flags);
 
 Outcome bind_socket(int fd, AddressBytes address);
 Outcome listen_socket(int fd, int backlog);

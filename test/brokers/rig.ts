@@ -19,7 +19,7 @@ import type { ResolvedProfile } from '../../core/policy/types.ts';
 import { syscallNumber } from '../../core/tables/index.ts';
 import { native } from '../../native/index.ts';
 import { packagePath } from '../../native/package-path.ts';
-import { verdict } from '../native/assemble.ts';
+import { nr, verdict } from '../native/assemble.ts';
 import { buildProgram } from '../native/build-program.ts';
 import { stage } from '../native/stage.ts';
 
@@ -32,18 +32,19 @@ export interface BrokerUnderTest {
   readonly log: Promise<string>;
 }
 
-/** The process alone; the channel is the caller's. */
+/** The process alone; the channel is the caller's. `within`: a command that starts it. */
 export function spawnBroker(
   profile: ResolvedProfile,
   args: readonly string[] = [],
-  journal = newJournal(),
+  { journal = newJournal(), within = [] }: { readonly journal?: OwnedFd; readonly within?: readonly string[] } = {},
 ): BrokerUnderTest {
   const [ours, theirs] = native.socketPair({ type: 'seqpacket' });
   using theirEnd = new OwnedFd(theirs);
   using memory = new OwnedFd(native.memfd({ name: 'profile', data: encodeProfile(profile), seal: true }));
   const own = confinementFor({ profile, ownedPaths: ownedBy(args), privilegedVmm: false, withoutLandlock: false });
   using confinement = new OwnedFd(native.memfd({ name: 'own', data: encodeConfinement(own), seal: true }));
-  const child = spawn(process.execPath, [...brokerNodeFlags, packagePath('dist/brokers/main.js'), ...args], {
+  const command = [...within, process.execPath, ...brokerNodeFlags, packagePath('dist/brokers/main.js'), ...args];
+  const child = spawn(command[0] as string, command.slice(1), {
     stdio: ['ignore', 'ignore', 'pipe', theirEnd.fd, memory.fd, confinement.fd, journal.fd],
     env: {},
   });
@@ -74,8 +75,12 @@ export interface ServedBroker extends BrokerUnderTest, AsyncDisposable {
   readonly event: (fits: (event: BrokerEvent) => boolean) => Promise<BrokerEvent>;
 }
 
-export async function startBroker(profile: ResolvedProfile, args: readonly string[] = []): Promise<ServedBroker> {
-  const broker = spawnBroker(profile, args);
+export async function startBroker(
+  profile: ResolvedProfile,
+  args: readonly string[] = [],
+  within: readonly string[] = [],
+): Promise<ServedBroker> {
+  const broker = spawnBroker(profile, args, { within });
   const client = new BrokerClient(broker.channelFd);
   const events = client.events[Symbol.asyncIterator]();
   await client.ready();
@@ -105,7 +110,10 @@ export interface Victim {
   readonly end: () => Promise<void>;
 }
 
-const notifiedCalls = ['connect', 'bind', 'open', 'openat', 'openat2', 'creat', 'ptrace'] as const;
+const notifiedCalls = [
+  ...['connect', 'bind', 'open', 'openat', 'openat2', 'creat', 'ptrace'],
+  ...['access', 'faccessat', 'faccessat2', 'unlink', 'unlinkat', 'sendto'],
+];
 
 /** Starts test/native/programs/broker-victim.c with its calls notified, and gives its listener to the broker. */
 export async function startVictim(client: BrokerClient): Promise<Victim> {
@@ -114,7 +122,11 @@ export async function startVictim(client: BrokerClient): Promise<Victim> {
     argv: ['victim'],
     // As a VMM is started: a broker without capabilities may read from no process that has some.
     options: ['--drop-capabilities'],
-    rules: notifiedCalls.map((name) => ({ nr: syscallNumber('x86_64', name) as number, verdict: verdict.notify })),
+    rules: [
+      ...notifiedCalls.map((name) => ({ nr: syscallNumber('x86_64', name) as number, verdict: verdict.notify })),
+      // Without flags: the stager hands the listener over by a sendmsg with MSG_NOSIGNAL, before anybody answers.
+      { nr: nr.sendmsg, args: { 2: 0 }, verdict: verdict.notify },
+    ],
   });
   const packet = await staged.packet();
   const listenerFd = packet?.fds[0];

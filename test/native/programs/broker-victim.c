@@ -16,6 +16,8 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 static pthread_mutex_t output = PTHREAD_MUTEX_INITIALIZER;
@@ -74,6 +76,51 @@ static void open_call(const char *verb, const char *rest) {
   say("ok cloexec=%d flags=0%o", descriptor, status & (O_ACCMODE | O_NONBLOCK | O_APPEND));
 }
 
+// access|faccessat|faccessat2 MODE PATH, unlink|unlinkat 0 PATH.
+static void path_call(const char *verb, const char *rest) {
+  unsigned mode;
+  char path[4200] = "";
+  sscanf(rest, "%o %4199s", &mode, path);
+  long result = -1;
+  if (!strcmp(verb, "access")) result = syscall(SYS_access, path, mode);
+  else if (!strcmp(verb, "faccessat")) result = syscall(SYS_faccessat, AT_FDCWD, path, mode);
+  else if (!strcmp(verb, "faccessat2")) result = syscall(439, AT_FDCWD, path, mode, AT_EACCESS);
+  else if (!strcmp(verb, "unlink")) result = syscall(SYS_unlink, path);
+  else result = syscall(SYS_unlinkat, AT_FDCWD, path, mode);
+  say("%s", outcome(result));
+}
+
+// sendto|sendmsg FAMILY TYPE FLAGS HEX: the bytes sent (6 when all), or the errno. sendcontrol: with a control message. sendpeer: HEX is connected to first.
+static void send_call(const char *verb, const char *rest) {
+  int family, type, flags;
+  char hex[300] = "";
+  unsigned char address[128];
+  sscanf(rest, "%d %d %d %299s", &family, &type, &flags, hex);
+  size_t length = from_hex(hex, address);
+  int fd = socket(family, type | SOCK_CLOEXEC, 0);
+  long result;
+  struct iovec parts[2] = {{"hel", 3}, {"lo!", 3}};
+  char control[CMSG_SPACE(sizeof(int))] = {0};
+  struct msghdr header = {.msg_name = address, .msg_namelen = length, .msg_iov = parts, .msg_iovlen = 2};
+  if (!strcmp(verb, "sendpeer")) {
+    if (connect(fd, (void *)address, length) < 0) return say("connect %s", strerrorname_np(errno));
+    header.msg_name = NULL;
+    header.msg_namelen = 0;
+  }
+  if (!strcmp(verb, "sendcontrol")) {
+    header.msg_control = control;
+    header.msg_controllen = sizeof control;
+    struct cmsghdr *cmsg = CMSG_FIRSTHDR(&header);
+    *cmsg = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+    memcpy(CMSG_DATA(cmsg), &fd, sizeof fd);
+  }
+  if (!strcmp(verb, "sendto")) result = syscall(SYS_sendto, fd, "hello!", 6, flags, address, length);
+  else result = syscall(SYS_sendmsg, fd, &header, flags);
+  if (result < 0) say("%s", strerrorname_np(errno));
+  else say("%ld", result);
+  close(fd);
+}
+
 // A path that ends with the last byte before an unmapped page.
 static void edge(const char *path) {
   char *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -120,6 +167,86 @@ static void race(const char *rest) {
   say("made %d", made);
 }
 
+static void ignore(int signal) { (void)signal; }
+
+static atomic_int storming;
+static pthread_t stormed;
+
+static void *shoot(void *unused) {
+  // Some time in between, or no call ever gets as far as the broker.
+  for (struct timespec pause = {0, 50000}; atomic_load(&storming); nanosleep(&pause, NULL)) pthread_kill(stormed, SIGURG);
+  return unused;
+}
+
+// storm RESTART BLOCKING COUNT HEX: connects to a unix address under a storm of signals, with or without SA_RESTART. How many succeeded, how many were interrupted, and
+// any other errno. The caller counts what arrived.
+static void storm(const char *rest) {
+  int restart, blocking, count, made = 0, interrupted = 0;
+  char hex[300] = "";
+  const char *other = "none";
+  unsigned char address[128];
+  sscanf(rest, "%d %d %d %299s", &restart, &blocking, &count, hex);
+  size_t length = from_hex(hex, address);
+  struct sigaction action = {.sa_handler = ignore, .sa_flags = restart ? SA_RESTART : 0};
+  sigaction(SIGURG, &action, NULL);
+  stormed = pthread_self();
+  atomic_store(&storming, 1);
+  pthread_t other_thread;
+  pthread_create(&other_thread, NULL, shoot, NULL);
+  for (int index = 0; index < count; ++index) {
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (blocking ? 0 : SOCK_NONBLOCK), 0);
+    if (connect(fd, (void *)address, length) == 0) ++made;
+    else if (errno == EINTR) ++interrupted;
+    else if (errno != EAGAIN) other = strerrorname_np(errno);
+    close(fd);
+  }
+  atomic_store(&storming, 0);
+  pthread_join(other_thread, NULL);
+  say("made %d interrupted %d other %s", made, interrupted, other);
+}
+
+static int swapped_fd, first_fd, second_fd;
+static atomic_int swapping;
+
+static void *swap_fds(void *unused) {
+  while (atomic_load(&swapping)) {
+    dup2(second_fd, swapped_fd);
+    dup2(first_fd, swapped_fd);
+  }
+  return unused;
+}
+
+// swap COUNT HEX: connects while another thread puts a socket of another kind (a unix datagram) under the same number. Says how often the call said ok, and whether
+// the other socket ever was connected.
+static void swap(const char *rest) {
+  int count, made = 0, astray = 0;
+  char hex[300] = "";
+  unsigned char address[128], name[128];
+  sscanf(rest, "%d %299s", &count, hex);
+  size_t length = from_hex(hex, address);
+  second_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  swapped_fd = fcntl(second_fd, F_DUPFD_CLOEXEC, 100);
+  first_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  atomic_store(&swapping, 1);
+  pthread_t other;
+  pthread_create(&other, NULL, swap_fds, NULL);
+  for (int index = 0; index < count; ++index) {
+    int fresh = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    dup3(fresh, first_fd, O_CLOEXEC);
+    close(fresh);
+    long result = connect(swapped_fd, (void *)address, length);
+    if (result == 0) ++made;
+    socklen_t size = sizeof name;
+    if (getpeername(second_fd, (void *)name, &size) == 0) ++astray;
+  }
+  atomic_store(&swapping, 0);
+  pthread_join(other, NULL);
+  say("made %d astray %d", made, astray);
+  close(swapped_fd);
+  close(first_fd);
+  close(second_fd);
+}
+
 // flood COUNT FAMILY HEX: that many connects, and the outcome of the last.
 static void flood(const char *rest) {
   int count, family;
@@ -143,6 +270,10 @@ static void run(char *line) {
   if (*rest == ' ') ++rest;
   if (!strcmp(verb, "connect") || !strcmp(verb, "bind")) socket_call(verb, rest);
   else if (!strncmp(verb, "open", 4) || !strcmp(verb, "creat")) open_call(verb, rest);
+  else if (!strcmp(verb, "access") || !strncmp(verb, "faccessat", 9) || !strncmp(verb, "unlink", 6)) path_call(verb, rest);
+  else if (!strncmp(verb, "send", 4)) send_call(verb, rest);
+  else if (!strcmp(verb, "storm")) storm(rest);
+  else if (!strcmp(verb, "swap")) swap(rest);
   else if (!strcmp(verb, "edge")) edge(rest);
   else if (!strcmp(verb, "race")) race(rest);
   else if (!strcmp(verb, "flood")) flood(rest);
