@@ -8,6 +8,8 @@ export const errno = constants.errno;
 export const socketOption = {
   reuseAddress: { level: 1, name: 2 },
   type: { level: 1, name: 3 },
+  keepAlive: { level: 1, name: 9 },
+  bindToInterface: { level: 1, name: 62 },
   error: { level: 1, name: 4 },
   protocol: { level: 1, name: 38 },
   domain: { level: 1, name: 39 },

@@ -11,16 +11,16 @@ import {
 import { native } from '../../native/index.ts';
 import type { BoundFiles } from '../bound-files.ts';
 import type { Broker } from '../broker.ts';
-import { familyOf } from '../families.ts';
 import type { Wish } from '../judge.ts';
-import { errno, socketOption, socketType } from '../linux.ts';
+import { errno, socketOption } from '../linux.ts';
 import { attempt } from '../native-errno.ts';
 import { setNonBlocking } from '../non-blocking.ts';
 import { bindUnixPath } from '../unix-pin.ts';
 import { judgeRequest, parseOrFail, reportGranted, sendGranted } from './judged.ts';
+import { makeSocket } from './make-socket.ts';
 import { failed, type Reply } from './reply.ts';
 
-/** A bound stream socket, blocking; listening when a backlog was asked for. */
+/** A bound socket, blocking; listening when a backlog was asked for. */
 export function bindRequest(broker: Broker, request: Extract<Request, { type: 'bind' }>, reply: Reply): void {
   const startedMs = performance.now();
   const address = parseOrFail(() => parseAddress(request.address), reply);
@@ -28,17 +28,10 @@ export function bindRequest(broker: Broker, request: Extract<Request, { type: 'b
   const wish: Wish = { request: 'bind', address };
   const permit = judgeRequest(broker, wish, startedMs, reply);
   if (permit === undefined) return;
-  let socketFd = -1;
-  const noSocket = attempt(() => {
-    socketFd = native.createSocket({ domain: familyOf(address), type: socketType.stream, protocol: 0 });
-  });
-  if (noSocket !== 0) {
-    failed(reply, 'no socket could be made', noSocket);
-    return;
-  }
-  using socket = new OwnedFd(socketFd);
-  const result =
-    address.kind === 'netlink' ? errno.EOPNOTSUPP : prepare(socket, address, request.backlog, broker.bound);
+  const made = makeSocket(address, request, reply);
+  if (made === undefined) return;
+  using socket = made;
+  const result = address.kind === 'netlink' ? errno.EOPNOTSUPP : prepare(socket, address, request, broker.bound);
   reportGranted(broker, wish, permit.rule, { errno: result, startedMs });
   if (result !== 0) {
     failed(reply, 'bind failed', result);
@@ -48,11 +41,16 @@ export function bindRequest(broker: Broker, request: Extract<Request, { type: 'b
   sendGranted(broker, permit, reply, { address: formatAddress(name) }, new OwnedFd(socket.release()));
 }
 
-function prepare(socket: OwnedFd, address: Address, backlog: number, bound: BoundFiles): number {
-  const { fd } = socket;
+function prepare(
+  { fd }: OwnedFd,
+  address: Address,
+  { backlog, reuseAddress = true }: Extract<Request, { type: 'bind' }>,
+  bound: BoundFiles,
+): number {
   return (
     attempt(() => {
-      if (address.kind === 'tcp') native.setSocketOption({ fd, ...socketOption.reuseAddress, value: 1 });
+      if (address.kind === 'tcp' && reuseAddress)
+        native.setSocketOption({ fd, ...socketOption.reuseAddress, value: 1 });
       // `[::]` in a rule grants IPv6 alone.
       if (address.kind === 'tcp' && address.ip.length === 16)
         native.setSocketOption({ fd, ...socketOption.v6Only, value: 1 });

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Request } from '../../core/broker/protocol.ts';
-import { OwnedFd } from '../../core/owned-fd.ts';
 import { parseAddress } from '../../core/policy/address/index.ts';
-import { native } from '../../native/index.ts';
 import type { Broker } from '../broker.ts';
 import { dial } from '../dial.ts';
 import { familyOf } from '../families.ts';
 import { followLinks, unixPath } from '../links.ts';
-import { errno, socketType } from '../linux.ts';
-import { attempt } from '../native-errno.ts';
+import { errno } from '../linux.ts';
 import { setNonBlocking } from '../non-blocking.ts';
 import { judgeRequest, parseOrFail, replyWithdrawn, reportGranted, sendGranted } from './judged.ts';
+import { makeSocket } from './make-socket.ts';
 import { failed, type Reply } from './reply.ts';
 
-/** A connected stream socket, blocking, in the reply. */
+/** A connected socket, blocking, in the reply. */
 export function connectRequest(broker: Broker, request: Extract<Request, { type: 'connect' }>, reply: Reply): void {
   const startedMs = performance.now();
   const address = parseOrFail(() => parseAddress(request.address), reply);
@@ -22,15 +20,8 @@ export function connectRequest(broker: Broker, request: Extract<Request, { type:
   const permit = judgeRequest(broker, wish, startedMs, reply);
   if (permit === undefined) return;
   const family = familyOf(address);
-  let socketFd = -1;
-  const noSocket = attempt(() => {
-    socketFd = native.createSocket({ domain: family, type: socketType.stream, protocol: 0 });
-  });
-  if (noSocket !== 0) {
-    failed(reply, 'no socket could be made', noSocket);
-    return;
-  }
-  const socket = new OwnedFd(socketFd);
+  const socket = makeSocket(address, request, reply);
+  if (socket === undefined) return;
   let settled = false;
   // Filled in below, unless the connection is made at once.
   let forget: () => void = () => undefined;

@@ -21,9 +21,13 @@ export function openRequest(broker: Broker, request: Extract<Request, { type: 'o
   const startedMs = performance.now();
   const path = parseOrFail(() => normalisePath(request.path), reply);
   if (path === undefined) return;
-  const create = request.create ?? false;
-  if (create && request.access === 'ro') {
-    failed(reply, 'a file is not created to be read only', errno.EINVAL, 'ask for rw or wo');
+  const { create = false, exclusive, mode, truncate, append } = request;
+  if (request.access === 'ro' && (create || truncate === true || append === true)) {
+    failed(reply, 'a file is not created, truncated or appended to for reading only', errno.EINVAL, 'ask for rw or wo');
+    return;
+  }
+  if (!create && (exclusive !== undefined || mode !== undefined)) {
+    failed(reply, '"exclusive" and "mode" are about a file that is created', errno.EINVAL, 'ask for create too');
     return;
   }
   const wish = { request: 'open', path, access: request.access } as const;
@@ -32,8 +36,10 @@ export function openRequest(broker: Broker, request: Extract<Request, { type: 'o
   let file: OwnedFd | undefined;
   let fulfilled: Wish = wish;
   const result = attempt(() => {
-    const flags = accessFlags[request.access] | (create ? constants.O_CREAT : 0);
-    ({ file, wish: fulfilled } = openWish(broker.authority, wish, { flags, mode: createMode }));
+    ({ file, wish: fulfilled } = openWish(broker.authority, wish, {
+      flags: flagsOf(request),
+      mode: mode ?? createMode,
+    }));
   });
   reportGranted(broker, fulfilled, permit.rule, { errno: result, startedMs });
   if (file === undefined)
@@ -44,4 +50,16 @@ export function openRequest(broker: Broker, request: Extract<Request, { type: 'o
       result === errno.ELOOP ? 'grant what the symbolic link leads to, or name that' : undefined,
     );
   else sendGranted(broker, permit, reply, {}, file);
+}
+
+function flagsOf(request: Extract<Request, { type: 'open' }>): number {
+  const flag = (wanted: boolean | undefined, bit: number) => (wanted === true ? bit : 0);
+  return (
+    accessFlags[request.access] |
+    flag(request.create, constants.O_CREAT) |
+    flag(request.exclusive, constants.O_EXCL) |
+    flag(request.truncate, constants.O_TRUNC) |
+    flag(request.append, constants.O_APPEND) |
+    flag(request.direct, constants.O_DIRECT)
+  );
 }

@@ -12,6 +12,9 @@ import { failed, type Reply } from './reply.ts';
 /** linux/if_tun.h: IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, which is what QEMU asks for itself. */
 const tapFlags = 0x0002 | 0x1000 | 0x4000;
 
+/** IFF_MULTI_QUEUE */
+const multiQueueFlag = 0x0100;
+
 /** A name of the kernel's charset; `%d` at the end takes a free number. */
 const nameForm = /^[A-Za-z0-9_][A-Za-z0-9_.-]*(?:%d)?$/;
 
@@ -32,7 +35,10 @@ export function tapRequest(broker: Broker, request: Extract<Request, { type: 'ta
   if (permit === undefined) return;
   let made: { readonly fd: OwnedFd; readonly name: string } | undefined;
   const result = attempt(() => {
-    const { fd, name } = native.createTap({ name: request.name, flags: tapFlags });
+    const { fd, name } = native.createTap({
+      name: request.name,
+      flags: request.multiQueue === true ? tapFlags | multiQueueFlag : tapFlags,
+    });
     made = { fd: new OwnedFd(fd), name };
     native.setInterfaceUp({ name, up: true });
   });

@@ -37,6 +37,12 @@ interface Pending {
 
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 type RequestBody = DistributiveOmit<Request, 'id'>;
+type OptionsOf<T extends RequestType, K extends PropertyKey> = Partial<
+  Omit<Extract<Request, { type: T }>, 'id' | 'type' | K>
+>;
+export type ConnectOptions = OptionsOf<'connect', 'address'>;
+export type BindOptions = OptionsOf<'bind', 'address'>;
+export type OpenOptions = OptionsOf<'open', 'path' | 'access'>;
 export type GrantRequest = Omit<Extract<Request, { type: 'grant' }>, 'id' | 'type'>;
 
 /** Owns the channel fd. */
@@ -67,38 +73,34 @@ export class BrokerClient {
   }
 
   /** A connected stream socket, blocking. @throws RatchetError ADDRESS_INVALID, REQUEST_REFUSED, REQUEST_FAILED, BROKER_TIMEOUT, BROKER_DIED. */
-  async connect(address: string, options: { readonly timeoutMs?: number } = {}): Promise<OwnedFd> {
+  async connect(address: string, options: ConnectOptions = {}): Promise<OwnedFd> {
     const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
     return await this.#requestFd(
-      { type: 'connect', address: formatAddress(parseAddress(address)), timeoutMs },
+      { type: 'connect', ...options, address: formatAddress(parseAddress(address)), timeoutMs },
       `connect ${address}`,
       timeoutMs,
     );
   }
 
   /** A bound socket, blocking; listening when `backlog` is above 0. */
-  async bind(address: string, options: { readonly backlog?: number } = {}): Promise<OwnedFd> {
+  async bind(address: string, options: BindOptions = {}): Promise<OwnedFd> {
     return await this.#requestFd(
-      { type: 'bind', address: formatAddress(parseAddress(address)), backlog: options.backlog ?? 0 },
+      { type: 'bind', ...options, address: formatAddress(parseAddress(address)), backlog: options.backlog ?? 0 },
       `bind ${address}`,
     );
   }
 
-  /** An open file. `create` makes it (mode 0600) when the rules let it be written. */
-  async open(
-    path: string,
-    access: 'ro' | 'rw' | 'wo' = 'ro',
-    options: { readonly create?: boolean } = {},
-  ): Promise<OwnedFd> {
-    return await this.#requestFd(
-      { type: 'open', path, access, create: options.create ?? false },
-      `open ${path} (${access})`,
-    );
+  /** An open file. `create` makes it (mode 0600 by default) when the rules let it be written. */
+  async open(path: string, access: 'ro' | 'rw' | 'wo' = 'ro', options: OpenOptions = {}): Promise<OwnedFd> {
+    return await this.#requestFd({ type: 'open', ...options, path, access }, `open ${path} (${access})`);
   }
 
   /** A tap device, up, with IFF_VNET_HDR. A name that ends in %d takes a free number. */
-  async tap(name: string): Promise<{ readonly fd: OwnedFd; readonly name: string }> {
-    const { value, fd } = await this.#request({ type: 'tap', name }, `tap ${name}`);
+  async tap(
+    name: string,
+    options: { readonly multiQueue?: boolean } = {},
+  ): Promise<{ readonly fd: OwnedFd; readonly name: string }> {
+    const { value, fd } = await this.#request({ type: 'tap', ...options, name }, `tap ${name}`);
     return { fd: takeFd(fd), name: value.name ?? name };
   }
 

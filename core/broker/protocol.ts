@@ -35,18 +35,41 @@ const epoch = z.number().int().min(0).max(255);
 const requestKind = z.enum(brokerRequestKinds);
 const timeoutMs = z.number().int().min(1).max(protocolLimits.maxTimeoutMs);
 
+const socketOptions = {
+  /** `stream` when absent. The others are for unix addresses, `seqpacket` also for vsock. */
+  socket: z.enum(['stream', 'seqpacket', 'datagram']).optional(),
+  keepAlive: z.boolean().optional(),
+  /** Index of the network interface that a tcp socket is bound to (SO_BINDTOIFINDEX). */
+  interfaceIndex: z.number().int().min(1).max(0x7fffffff).optional(),
+} as const;
+
 const request = z.discriminatedUnion('type', [
-  z.strictObject({ type: z.literal('connect'), id, address: text, timeoutMs }),
+  z.strictObject({ type: z.literal('connect'), id, address: text, timeoutMs, ...socketOptions }),
   /** `backlog` 0: no listen(2). */
-  z.strictObject({ type: z.literal('bind'), id, address: text, backlog: z.number().int().min(0).max(4096) }),
+  z.strictObject({
+    type: z.literal('bind'),
+    id,
+    address: text,
+    backlog: z.number().int().min(0).max(4096),
+    ...socketOptions,
+    /** SO_REUSEADDR of a tcp address; on when absent. */
+    reuseAddress: z.boolean().optional(),
+  }),
   z.strictObject({
     type: z.literal('open'),
     id,
     path: text,
     access: z.enum(['ro', 'rw', 'wo']),
     create: z.boolean().optional(),
+    /** With `create`: it must not exist yet; the new file's permission bits, 0600 when absent. */
+    exclusive: z.boolean().optional(),
+    mode: z.number().int().min(0).max(0o777).optional(),
+    truncate: z.boolean().optional(),
+    append: z.boolean().optional(),
+    direct: z.boolean().optional(),
   }),
-  z.strictObject({ type: z.literal('tap'), id, name: z.string().max(15) }),
+  /** `multiQueue`: one queue of a device with several; ask again by the kernel's name for each further one. */
+  z.strictObject({ type: z.literal('tap'), id, name: z.string().max(15), multiQueue: z.boolean().optional() }),
   z.strictObject({ type: z.literal('stage'), id, epoch }),
   /** Within what the profile lets the launcher grant; holds until it is revoked, used up, too old, or its last stage is left. */
   z.strictObject({
