@@ -8,6 +8,7 @@ export type ErrorKind = 'misuse' | 'unsupported' | 'kernel' | 'refused' | 'bug';
 export const errorTable = {
   PROFILE_INVALID: 'misuse',
   PROFILE_NOT_FOUND: 'misuse',
+  GROUP_INVALID: 'misuse',
   ADDRESS_INVALID: 'misuse',
   ARGUMENT_INVALID: 'misuse',
   STAGE_UNKNOWN: 'misuse',

@@ -13,8 +13,11 @@ import { type Grant, parseGrant } from '../policy/index.ts';
 import type { Vmm } from '../vmm/vmm.ts';
 import { collect } from './collect.ts';
 import { complain } from './output.ts';
+import { parseVariables, runGroup } from './run-group.ts';
 
 interface RunOptions {
+  readonly group?: string;
+  readonly set: readonly string[];
   readonly profile?: string;
   readonly feature: readonly string[];
   readonly allow: readonly string[];
@@ -34,8 +37,10 @@ export function addRun(program: Command): void {
   program
     .command('run')
     .description('Run a VMM under its profile; tighten it before the first guest instruction.')
-    .usage('[options] -- VMM ARGS...')
-    .argument('<vmm...>', 'the VMM and its arguments, as you would type them')
+    .usage('[options] -- VMM ARGS... | --group FILE')
+    .argument('[vmm...]', 'the VMM and its arguments, as you would type them')
+    .option('--group <file>', 'run the members of a group file together instead (docs/groups.md)')
+    .option('--set <name=value>', "give a variable of the group's a value (repeatable)", collect, [])
     .option('--profile <name|file>', 'the profile (default: the shipped one for this VMM)')
     .option('--feature <name>', 'switch on an optional feature of the profile (repeatable)', collect, [])
     .option(
@@ -72,8 +77,8 @@ A VMM started with its own -S is tightened and left paused. SIGUSR2 to this proc
 Example:
   ratchet run --control /tmp/vm.ctl --allow connect=tcp:127.0.0.1:4444 -- qemu-system-x86_64 -nodefaults -nographic -serial stdio ...`,
     )
-    .action(async (command: [string, ...string[]], options: RunOptions) => {
-      process.exitCode = await run(command, options).catch((error: unknown) => {
+    .action(async (command: string[], options: RunOptions) => {
+      process.exitCode = await runEither(command, options).catch((error: unknown) => {
         if (!(error instanceof RatchetError)) throw error;
         complain(error.message);
         return error.kind === 'misuse' && error.code !== 'VMM_NOT_FOUND' ? 2 : ownFailure;
@@ -81,19 +86,65 @@ Example:
     });
 }
 
+async function runEither([program, ...args]: readonly string[], options: RunOptions): Promise<number> {
+  if (options.group === undefined) {
+    if (program !== undefined) return await run([program, ...args], options);
+    throw misuse('there is nothing to run', 'give a VMM after --, or --group FILE');
+  }
+  if (program !== undefined) throw misuse(`--group runs no ${program}`, 'name it in the group file');
+  for (const name of notForGroups)
+    if (options[name] !== undefined && String(options[name]) !== '')
+      throw misuse(`--group does not go together with --${name}`, 'say it of a member, in the group file');
+  if (options.report !== undefined) checkWritable(options.report);
+  const { signal, status } = whenSignalled();
+  try {
+    return await runGroup({
+      file: options.group,
+      variables: parseVariables(options.set),
+      report: options.report,
+      signal,
+    });
+  } catch (error) {
+    if (status() === undefined) throw error;
+    return status() ?? ownFailure;
+  }
+}
+
+const notForGroups = [
+  'profile',
+  'feature',
+  'allow',
+  'mayGrant',
+  'control',
+  'until',
+  'soak',
+  'maxRefusals',
+  'optional',
+  'keepCapabilities',
+] as const;
+
+function misuse(what: string, next: string): RatchetError {
+  return new RatchetError('ARGUMENT_INVALID', what, { next });
+}
+
+/** A terminal sends Ctrl-C to the VMM as well, which then ends by itself. `status`: of the first signal that came. */
+function whenSignalled(): { readonly signal: AbortSignal; readonly status: () => number | undefined } {
+  const ending = new AbortController();
+  let status: number | undefined;
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.on(signal, () => {
+      status ??= shellStatus({ code: null, signal });
+      ending.abort(new Error(`ended by ${signal}`));
+    });
+  return { signal: ending.signal, status: () => status };
+}
+
 async function run(command: readonly [string, ...string[]], options: RunOptions): Promise<number> {
   const allow: Grant[] = options.allow.map((text) => parseGrant(text, '--allow'));
   const mayGrant: Grant[] = options.mayGrant.map((text) => parseGrant(text, '--may-grant'));
   if (options.report !== undefined) checkWritable(options.report);
   const control = options.control === undefined ? undefined : resolve(options.control);
-  const ending = new AbortController();
-  let signalStatus: number | undefined;
-  // A terminal sends Ctrl-C to the VMM as well, which then ends by itself.
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-    process.on(signal, () => {
-      signalStatus ??= shellStatus({ code: null, signal });
-      ending.abort(new Error(`ended by ${signal}`));
-    });
+  const { signal: ending, status: signalStatus } = whenSignalled();
   const server: ControlServer | undefined = control === undefined ? undefined : await bindControl(control);
   const events = new EventStream();
   const told = printRefusals(events, complain);
@@ -109,16 +160,17 @@ async function run(command: readonly [string, ...string[]], options: RunOptions)
       optional: options.optional.map(parseOptional),
       ...(options.soak === undefined ? {} : { soak: options.soak === true ? true : options.soak.split(',') }),
       ...(options.maxRefusals === undefined ? {} : { maxRefusals: options.maxRefusals }),
-      signal: ending.signal,
+      signal: ending,
       events,
       ...(options.profile === undefined ? {} : { profile: options.profile }),
       ...(options.until === undefined ? {} : { until: options.until }),
       ...(control === undefined ? {} : { ownedPaths: [control] }),
     });
-    return await follow(sandbox, { ending: ending.signal, server, report: options.report });
+    return await follow(sandbox, { ending, server, report: options.report });
   } catch (error) {
     // Given up before there was a VM to end with a status of its own.
-    if (sandbox === undefined && signalStatus !== undefined) return signalStatus;
+    const status = signalStatus();
+    if (sandbox === undefined && status !== undefined) return status;
     throw error;
   } finally {
     await sandbox?.close();

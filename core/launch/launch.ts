@@ -34,16 +34,26 @@ const defaultDeadlineMs = 30_000;
  * @throws RatchetError; nothing is left running then.
  */
 export async function launch(options: LaunchOptions): Promise<Sandbox> {
-  const sandbox = await launchVmm(options, qemuAdapter.name);
+  const sandbox = await launchVmm(options, { only: qemuAdapter.name });
   return sandbox as Sandbox<Vmm> as Sandbox<Qemu>;
+}
+
+export interface LaunchLimits {
+  /** The adapter that is expected. */
+  readonly only?: string;
+  /** Whoever launches enters the later stages, and lets it run. */
+  readonly stayInFirst?: boolean;
 }
 
 /**
  * As `launch()`, for whatever VMM or helper the profile is for (its key `vmm`). One whose set-up has no end that can be seen from outside stays in the first stage,
  * unless `until` says otherwise: it asks for the next stage itself, or its launcher does.
- * @param only the adapter that is expected. @throws RatchetError; nothing is left running then.
+ * @throws RatchetError; nothing is left running then.
  */
-export async function launchVmm(options: LaunchOptions, only?: string): Promise<Sandbox<Vmm>> {
+export async function launchVmm(
+  options: LaunchOptions,
+  { only, stayInFirst = false }: LaunchLimits = {},
+): Promise<Sandbox<Vmm>> {
   const deadlineMs = options.deadlineMs ?? defaultDeadlineMs;
   const [vmmName, ...vmmArguments] = options.command;
   const path = findProgram(vmmName);
@@ -64,7 +74,8 @@ export async function launchVmm(options: LaunchOptions, only?: string): Promise<
       next: 'use launchVmm(), or another profile',
     });
   assertRolesCanBeGiven(profile, adapter.filterableRoles);
-  const until = options.until ?? (adapter.hasBarrier ? compiled.stages[1]?.name : undefined) ?? first.name;
+  const usual = adapter.hasBarrier && !stayInFirst ? compiled.stages[1]?.name : undefined;
+  const until = options.until ?? usual ?? first.name;
   const toEnter = stagesUpTo(
     compiled.stages.map(({ name }) => name),
     until,
@@ -105,7 +116,10 @@ export async function launchVmm(options: LaunchOptions, only?: string): Promise<
     });
     // The VMM's is the last copy then: its end is seen.
     channelTheirs.close();
-    const stderr = new OutputTail(staged.child.stderr, options.stdio === undefined ? process.stderr : undefined);
+    const stderr = new OutputTail(
+      staged.child.stderr,
+      options.stderr ?? (options.stdio === undefined ? process.stderr : undefined),
+    );
     await broker.attachListener(staged.listener);
     sandbox = new Sandbox<Vmm>({
       adapter: prepared,
@@ -124,7 +138,7 @@ export async function launchVmm(options: LaunchOptions, only?: string): Promise<
     await untilBuilt({ sandbox, staged, stderr, path, deadlineMs, signal: options.signal });
     for (const stage of toEnter) await sandbox.enter(stage);
     options.signal?.throwIfAborted();
-    if (until !== first.name) await prepared.letRun(sandbox.vmm);
+    if (until !== first.name) await sandbox.letRun();
     return sandbox;
   } catch (error) {
     if (sandbox !== undefined) await sandbox.kill();

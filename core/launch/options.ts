@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Writable } from 'node:stream';
 import type { Grant } from '../policy/index.ts';
 import type { EventStream } from './events.ts';
 import type { StdioKind } from './stager.ts';
@@ -24,6 +25,8 @@ export interface LaunchOptions {
   /** fds of this process that the VMM inherits: number there -> number here. 0 to 2 are `stdio`'s. */
   readonly inherit?: ReadonlyMap<number, number>;
   readonly stdio?: readonly [StdioKind, StdioKind, StdioKind];
+  /** Where a piped stderr is passed on to. Default: this process's own when no `stdio` is given, else nowhere. */
+  readonly stderr?: Writable;
   readonly environment?: NodeJS.ProcessEnv;
   /** RLIMIT name (without the prefix, lower case) -> soft and hard limit. Core dumps are off unless `core` is given. */
   readonly rlimits?: Readonly<Record<string, number>>;

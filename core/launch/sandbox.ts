@@ -169,6 +169,12 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     return await this.#engine.inTurn(() => this.#enterNow(stage));
   }
 
+  /** Lets the guest run, once, after the stages were entered; unless the user started it paused. For who launched it with `until`. */
+  async letRun(): Promise<void> {
+    this.#assertAlive();
+    await this.#parts.adapter.letRun(this.vmm);
+  }
+
   async #enterNow(stage: string): Promise<EnforcementReport> {
     this.#assertAlive();
     const target = this.stages.indexOf(stage);

@@ -8,6 +8,8 @@ import type { ThreadKeeper } from './thread-keeper.ts';
 export interface Vmm {
   /** Resolves at the barrier: everything is set up, and nothing of the guest has run. */
   waitUntilBuilt(timeoutMs?: number): Promise<void>;
+  /** Resolves when it answers a question on its peer's end of a link that it serves, and leaves that end as if nobody had asked. Absent where it has no such question. */
+  answersOn?(peerFd: number, timeoutMs: number): Promise<void>;
   /** Roles of the threads that have one, by thread id. */
   threadRoles(): Promise<ReadonlyMap<number, string>>;
   /** Calls back once when the migration under way, or the next to begin, has ended. Absent where there is no migration. */

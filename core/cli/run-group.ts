@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+import { writeFileSync } from 'node:fs';
+import { RatchetError } from '../errors.ts';
+import type { Group } from '../group/group.ts';
+import { launchGroup } from '../group/launch-group.ts';
+import { EventStream, type SandboxEvent } from '../launch/events.ts';
+import { shellStatus } from '../launch/exit-status.ts';
+import { printRefusals } from '../launch/print-refusals.ts';
+import { complain } from './output.ts';
+
+export interface RunGroupOptions {
+  readonly file: string;
+  readonly variables: Readonly<Record<string, string>>;
+  readonly report: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** Runs a group until it ends; the status is that of the member whose end was the group's. */
+export async function runGroup({ file, variables, report, signal }: RunGroupOptions): Promise<number> {
+  const events = new EventStream();
+  const reports = events[Symbol.asyncIterator]();
+  const told = Promise.all([printRefusals(events, complain), printEnds(events)]);
+  try {
+    await using group = await launchGroup({ group: file, variables, events, signal });
+    if (signal.aborted) await group.stop();
+    signal.addEventListener('abort', () => void group.stop());
+    if (report !== undefined) void keepReport(group, report, reports);
+    return shellStatus((await group.exited).status);
+  } finally {
+    events.close();
+    await told;
+  }
+}
+
+/** `NAME=VALUE` of each `--set`. @throws RatchetError ARGUMENT_INVALID. */
+export function parseVariables(texts: readonly string[]): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    texts.map((text) => {
+      const equals = text.indexOf('=');
+      if (equals > 0) return [text.slice(0, equals), text.slice(equals + 1)];
+      throw new RatchetError('ARGUMENT_INVALID', `--set ${text} sets nothing`, { next: 'write --set NAME=VALUE' });
+    }),
+  );
+}
+
+async function printEnds(events: AsyncIterable<SandboxEvent>): Promise<void> {
+  for await (const event of events)
+    if (event.type === 'member')
+      complain(
+        event['what'] === 'restarted'
+          ? `member ${event['member']} was restarted, pid ${event['pid']}`
+          : `${event['words']}: ${event['next']}`,
+      );
+}
+
+/** The report at first, and after each restart and stage change. A disk that is full must not end the group. */
+async function keepReport(group: Group, file: string, changes: AsyncIterator<SandboxEvent>): Promise<void> {
+  for (let next: IteratorResult<SandboxEvent> | undefined; next?.done !== true; next = await changes.next()) {
+    const type = next?.value.type;
+    if (next !== undefined && !(type === 'member' || (type === 'stage' && 'threads' in next.value))) continue;
+    try {
+      writeFileSync(file, `${JSON.stringify(await group.attest())}\n`);
+    } catch (error) {
+      complain(`the report ${file} could not be written: ${(error as Error).message}`);
+    }
+  }
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+import { RatchetError } from '../errors.ts';
+import { EventStream } from '../launch/events.ts';
+import { launchVmm } from '../launch/launch.ts';
+import type { LaunchOptions } from '../launch/options.ts';
+import type { EnforcementReport } from '../launch/report.ts';
+import type { Sandbox } from '../launch/sandbox.ts';
+import type { Vmm } from '../vmm/vmm.ts';
+import { namedLines } from './named-lines.ts';
+import { Restarts } from './restarts.ts';
+import type { MemberSpec } from './spec.ts';
+import { fillIn } from './substitute.ts';
+import type { Wires } from './wires.ts';
+
+/** What a launcher may add to a member, beyond the file. */
+export type MemberOptions = Pick<
+  LaunchOptions,
+  'stdio' | 'stderr' | 'inherit' | 'environment' | 'optional' | 'brokerRestarts'
+>;
+
+export interface MemberParts {
+  readonly spec: MemberSpec;
+  readonly wires: Wires;
+  readonly options: MemberOptions;
+  readonly events: EventStream;
+  readonly deadlineMs: number;
+  /** Gives up whatever is being started. */
+  readonly signal: AbortSignal;
+}
+
+/** One process of a group, which may be started more than once. */
+export class Member {
+  readonly spec: MemberSpec;
+  readonly restarts = new Restarts();
+  readonly #parts: MemberParts;
+  #sandbox: Sandbox<Vmm> | undefined;
+  #starts = 0;
+
+  constructor(parts: MemberParts) {
+    this.spec = parts.spec;
+    this.#parts = parts;
+  }
+
+  get name(): string {
+    return this.spec.name;
+  }
+
+  /** The one that runs, or ran last. @throws before the first start. */
+  get sandbox(): Sandbox<Vmm> {
+    if (this.#sandbox === undefined) throw new Error(`member ${this.name} was not started`);
+    return this.#sandbox;
+  }
+
+  /** How often it was started. */
+  get starts(): number {
+    return this.#starts;
+  }
+
+  /** Into its first stage, set up. Its sockets are not to be found yet. @throws RatchetError; nothing of it is left then. */
+  async start(): Promise<Sandbox<Vmm>> {
+    const { spec, wires, options, signal, deadlineMs } = this.#parts;
+    const taken = options.inherit ?? new Map<number, number>();
+    return await this.#named(async () => {
+      using ends = wires.endsFor(this.name, taken);
+      const [program, ...args] = spec.command.map((word) => fillIn(word, ends.values)) as [string, ...string[]];
+      const sandbox = await launchVmm(
+        {
+          command: [program, ...args],
+          ...(spec.profile === undefined ? {} : { profile: spec.profile }),
+          features: spec.features,
+          allow: [...spec.allow, ...ends.allow],
+          mayGrant: spec.mayGrant,
+          stdio: spec.terminal ? ['inherit', 'inherit', 'inherit'] : ['ignore', 'ignore', 'pipe'],
+          stderr: namedLines(this.name),
+          ...options,
+          inherit: new Map([...taken, ...ends.inherit]),
+          ownedPaths: ends.ownedPaths,
+          deadlineMs,
+          signal,
+          events: this.#ownEvents(),
+        },
+        { stayInFirst: true },
+      );
+      this.#sandbox = sandbox;
+      this.#starts++;
+      return sandbox;
+    });
+  }
+
+  /** Resolves when it answers on the links that it serves, as far as its adapter can tell. */
+  async answers(): Promise<void> {
+    const { wires, deadlineMs } = this.#parts;
+    for (const peerFd of wires.peersOf(this.name))
+      await this.#named(async () => await this.sandbox.vmm.answersOn?.(peerFd, deadlineMs));
+  }
+
+  /** Into the stage that it has at the barrier, verified. */
+  async tighten(): Promise<EnforcementReport | undefined> {
+    const { stages, stage } = this.sandbox;
+    const target = this.spec.stage ?? stages[1];
+    if (target === undefined || target === stage) return undefined;
+    return await this.#named(() => this.sandbox.enter(target));
+  }
+
+  async letRun(): Promise<void> {
+    await this.#named(() => this.sandbox.letRun());
+  }
+
+  /** Ends it, whatever it is doing. */
+  async close(): Promise<void> {
+    await this.#sandbox?.close();
+  }
+
+  /** A stream of each start's own, passed on under the member's name: a sandbox ends its stream with itself. */
+  #ownEvents(): EventStream {
+    const own = new EventStream();
+    const reader = own[Symbol.asyncIterator]();
+    void (async () => {
+      for (let next = await reader.next(); next.done !== true; next = await reader.next())
+        this.#parts.events.push({ ...next.value, member: this.name });
+    })();
+    return own;
+  }
+
+  async #named<T>(act: () => Promise<T>): Promise<T> {
+    try {
+      return await act();
+    } catch (error) {
+      if (!(error instanceof RatchetError) || error === this.#parts.signal.reason) throw error;
+      throw new RatchetError(error.code, `member ${this.name}: ${error.message}`, { cause: error });
+    }
+  }
+}
