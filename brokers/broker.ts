@@ -9,6 +9,7 @@ import type { PendingSet } from './pending.ts';
 import type { Reporter } from './reporter.ts';
 import type { RuntimeGrants } from './runtime-grants.ts';
 import type { Stages } from './stages.ts';
+import type { ThreadRoles } from './thread-roles.ts';
 
 /** What every handler works with. */
 export interface Broker {
@@ -22,4 +23,5 @@ export interface Broker {
   readonly programs: OneProgram;
   readonly patience: Patience;
   readonly journal: Journal;
+  readonly threads: ThreadRoles;
 }

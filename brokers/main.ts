@@ -23,6 +23,7 @@ import { RuntimeGrants } from './runtime-grants.ts';
 import { Conversation, type Session } from './serve.ts';
 import { Stages } from './stages.ts';
 import { restore } from './take-over.ts';
+import { ThreadRoles } from './thread-roles.ts';
 
 const channelFd = 3;
 const profileFd = 4;
@@ -83,6 +84,7 @@ async function main(): Promise<void> {
     programs: new OneProgram(),
     patience: new Patience(Number(values['max-refusals'] ?? 0)),
     journal,
+    threads: new ThreadRoles(),
   };
   restore(broker, journal);
   reporter.onCount = () => journal.counted(reporter.allowed, reporter.denied);

@@ -24,6 +24,8 @@ export interface Refusal {
   readonly errno: number;
   readonly rule: { readonly source: Source; readonly why: string } | undefined;
   readonly fix: string | null;
+  /** Where the rules of a role decided. */
+  readonly role?: string | undefined;
   readonly allowedIn?: string | null;
   readonly soak?: 'permitted' | 'enforced' | undefined;
   readonly call?: { readonly nr: number; readonly registers: readonly string[] } | undefined;
@@ -67,8 +69,8 @@ export class Reporter {
       this.#summariseSoon();
       return;
     }
-    const { asker, stage, syscall, errno, rule, fix, allowedIn, soak, call } = refusal;
-    const soaking = soak === undefined ? {} : { soak };
+    const { asker, stage, role, syscall, errno, rule, fix, allowedIn, soak, call } = refusal;
+    const more = { ...(role === undefined ? {} : { role }), ...(soak === undefined ? {} : { soak }) };
     const name = errnoText(errno);
     const args = Object.fromEntries(
       Object.entries(refusal.args).map(([key, value]) => [key, typeof value === 'string' ? clip(value, 512) : value]),
@@ -95,7 +97,7 @@ export class Reporter {
       rule: found,
       fix: fix === null ? null : clip(fix),
       allowedIn: allowedIn ?? null,
-      ...soaking,
+      ...more,
       ...(call === undefined ? {} : { call: { nr: call.nr, registers: [...call.registers] } }),
     });
   }

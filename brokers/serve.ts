@@ -22,6 +22,7 @@ import { failed, type Reply } from './requests/reply.ts';
 import { stageRequest } from './requests/stage.ts';
 import { statusRequest } from './requests/status.ts';
 import { tapRequest } from './requests/tap.ts';
+import { threadsRequest } from './requests/threads.ts';
 
 /** What a request may touch beyond the broker's tables. */
 export interface Session {
@@ -83,6 +84,13 @@ export const requestTable: { readonly [T in RequestType]: Row<T> } = {
     judged: false,
     once: false,
     handler: ({ broker }, request, reply) => stageRequest(broker, request, reply),
+  },
+  threads: {
+    stages: 'all',
+    fds: 0,
+    judged: false,
+    once: false,
+    handler: ({ broker }, request, reply) => threadsRequest(broker, request, reply),
   },
   grant: {
     stages: 'all',

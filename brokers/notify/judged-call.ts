@@ -18,6 +18,7 @@ export interface Call {
 }
 
 type Reason = Pick<Refusal, 'errno' | 'rule' | 'fix'> & {
+  readonly role?: Refusal['role'];
   readonly allowedIn?: Refusal['allowedIn'];
   readonly args?: Refusal['args'];
 };
@@ -52,6 +53,7 @@ export function reportRefusal(call: Call, refusal: Reason, soak: Refusal['soak']
     errno: refusal.errno,
     rule: refusal.rule,
     fix: refusal.fix,
+    role: refusal.role,
     allowedIn: refusal.allowedIn ?? null,
     soak,
     call: { nr, registers: registers.map((register) => register.toString(16).padStart(16, '0')) },

@@ -8,6 +8,8 @@
 import type { OwnedFd } from '../../core/owned-fd.ts';
 import { describeCall } from '../../core/policy/describe-call.ts';
 import { evaluate } from '../../core/policy/evaluate.ts';
+import { judgeThread, type ThreadVerdict } from '../../core/policy/thread-verdict.ts';
+import type { Action } from '../../core/policy/types.ts';
 import { syscallName } from '../../core/tables/index.ts';
 import { native, type Watch } from '../../native/index.ts';
 import type { Broker } from '../broker.ts';
@@ -22,7 +24,7 @@ import { execveatCall } from './execveat.ts';
 import type { Call } from './judged-call.ts';
 import { listenCall } from './listen.ts';
 import { creatCall, openat2Call, openatCall, openCall } from './open.ts';
-import { permitInSoak, refuseByPolicy } from './policy-refusal.ts';
+import { permitInSoak, refuseByPolicy, reportInSoak } from './policy-refusal.ts';
 import { sendmsgCall, sendtoCall } from './send.ts';
 import { unlinkatCall, unlinkCall } from './unlink.ts';
 
@@ -138,9 +140,24 @@ function decide(broker: Broker, caller: Caller): void {
   const { nr, auditArch, args, instructionPointer, tid } = caller.notification;
   const { stage } = broker.stages.current;
   const { arch } = broker.stages.profile;
-  const verdict = evaluate(stage.filter, { nr, auditArch, args, instructionPointer });
+  const made = { nr, auditArch, args, instructionPointer };
+  const verdict = judgeThread(stage, made, () => broker.threads.roleOf(tid));
   const syscall = verdict.syscall?.name ?? syscallName(arch, nr) ?? `syscall ${nr}`;
   const call: Call = { broker, caller, syscall, args: () => describeCall(arch, syscall, args, readerOf(caller)) };
+  if (stage.soak === true && verdict.role !== undefined && isToldRefusal(verdict.action)) {
+    reportInSoak(call, { verdict, errno: verdict.action.errno });
+    // What its role would have refused is as its stage has it: that may leave it to a handler, which judges by memory.
+    act(call, evaluate(stage.filter, made));
+  } else act(call, verdict);
+}
+
+function isToldRefusal(action: Action): action is Extract<Action, { kind: 'errno' }> {
+  return action.kind === 'errno' && !action.quiet;
+}
+
+function act(call: Call, verdict: ThreadVerdict): void {
+  const { broker, caller, syscall } = call;
+  const { stage } = broker.stages.current;
   const { action } = verdict;
   switch (action.kind) {
     case 'allow':
@@ -155,7 +172,8 @@ function decide(broker: Broker, caller: Caller): void {
     case 'broker': {
       const handler = Object.hasOwn(handlers, syscall) ? handlers[syscall] : undefined;
       // tid 0: a caller in a foreign pid namespace, which cannot be pinned.
-      if (handler === undefined || tid === 0) refuseByPolicy(call, { verdict, errno: errno.EACCES });
+      if (handler === undefined || caller.notification.tid === 0)
+        refuseByPolicy(call, { verdict, errno: errno.EACCES });
       else handler(call);
       return;
     }

@@ -127,6 +127,19 @@ export class BrokerClient {
     await this.#request({ type: 'stage', epoch }, `stage ${epoch}`);
   }
 
+  /** Which threads have which role; `filters`: how many a thread without a role has. All that it knew before is forgotten. */
+  async tellThreads(
+    filters: number,
+    threads: readonly [tid: number, started: number, role: string | null][],
+  ): Promise<void> {
+    const { maxThreads } = protocolLimits;
+    for (let from = 0; from === 0 || from < threads.length; from += maxThreads)
+      await this.#request(
+        { type: 'threads', filters, startAnew: from === 0, threads: threads.slice(from, from + maxThreads) },
+        'tell of threads',
+      );
+  }
+
   /** Gives the seccomp listener to the broker. Takes ownership, unless it is to be kept: who keeps a copy must take over when the broker dies, or the VMM hangs. */
   async attachListener(listener: OwnedFd, options: { readonly keep?: boolean } = {}): Promise<void> {
     try {

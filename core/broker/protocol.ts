@@ -22,6 +22,8 @@ export const protocolLimits = {
   maxOutstanding: 64,
   maxTimeoutMs: 60_000,
   maxGrantMs: 24 * 60 * 60 * 1000,
+  /** In one message. */
+  maxThreads: 64,
 } as const;
 
 const maxTextBytes = 1024;
@@ -33,6 +35,10 @@ const id = z.union([
 ]);
 const epoch = z.number().int().min(0).max(255);
 const requestKind = z.enum(brokerRequestKinds);
+const clockTicks = z.union([
+  z.number().int().min(0).max(Number.MAX_SAFE_INTEGER),
+  z.bigint().min(0n).max(BigInt(Number.MAX_SAFE_INTEGER)).transform(Number),
+]);
 const timeoutMs = z.number().int().min(1).max(protocolLimits.maxTimeoutMs);
 
 const socketOptions = {
@@ -71,6 +77,19 @@ const request = z.discriminatedUnion('type', [
   /** `multiQueue`: one queue of a device with several; ask again by the kernel's name for each further one. */
   z.strictObject({ type: z.literal('tap'), id, name: z.string().max(15), multiQueue: z.boolean().optional() }),
   z.strictObject({ type: z.literal('stage'), id, epoch }),
+  /**
+   * Roles of threads, as [tid, when it started, role]; null: none. `filters`: how many a thread without a role has; one that is not named and has more may be
+   * of any role. `startAnew`: those told of before are forgotten.
+   */
+  z.strictObject({
+    type: z.literal('threads'),
+    id,
+    filters: z.number().int().min(0).max(1000),
+    startAnew: z.boolean(),
+    threads: z
+      .array(z.tuple([z.number().int().min(1), clockTicks, z.string().max(32).nullable()]))
+      .max(protocolLimits.maxThreads),
+  }),
   /** Within what the profile lets the launcher grant; holds until it is revoked, used up, too old, or its last stage is left. */
   z.strictObject({
     type: z.literal('grant'),
@@ -170,6 +189,8 @@ const event = z.discriminatedUnion('type', [
     door: z.enum(['vmm', 'launcher']),
     tid: z.number().int(),
     thread: z.string(),
+    /** Where the rules of a role decided. */
+    role: z.string().optional(),
     syscall: z.string(),
     args: z.record(z.string(), argumentValue),
     errno: z.string(),
@@ -231,6 +252,7 @@ const hello = z.strictObject({
     maxOutstanding: z.number().int(),
     maxTimeoutMs: z.number().int(),
     maxGrantMs: z.number().int(),
+    maxThreads: z.number().int(),
   }),
   requests: z.array(z.string()),
 });

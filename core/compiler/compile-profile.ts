@@ -58,11 +58,11 @@ export function compileProfile(profile: ResolvedProfile, options: CompileOptions
     const own = compileProven(diagrams, stage.filter, installed, tuned, `stage ${stage.name}`);
     installed = own.chain;
     chainLength += own.instructions + 4;
-    assertEnforced(diagrams, own.chain, given.filter, undefined, `stage ${stage.name}`);
+    assertEnforced(diagrams, own.chain, given.filter, `stage ${stage.name}`);
     const roles = Object.entries(stage.roles).map(([name, policy]): [string, CompiledProgram] => {
       const what = `role ${name} of stage ${stage.name}`;
       const role = compileProven(diagrams, policy, own.chain, tuned, what);
-      assertEnforced(diagrams, role.chain, given.roles[name] as FilterPolicy, given.filter, what);
+      assertEnforced(diagrams, role.chain, given.roles[name] as FilterPolicy, what);
       assertChainFits(chainLength + role.instructions, what);
       return [name, { program: role.program, instructions: role.instructions, shape: role.shape }];
     });
@@ -140,14 +140,8 @@ function assertTightens(diagrams: Diagrams, profile: ResolvedProfile): void {
   );
 }
 
-function assertEnforced(
-  diagrams: Diagrams,
-  chain: Diagram,
-  policy: FilterPolicy,
-  stage: FilterPolicy | undefined,
-  what: string,
-): void {
-  const counterExample = findUnenforced(diagrams, chain, policy, stage);
+function assertEnforced(diagrams: Diagrams, chain: Diagram, policy: FilterPolicy, what: string): void {
+  const counterExample = findUnenforced(diagrams, chain, policy);
   if (counterExample !== undefined) throw unproven(`the chain of filters of ${what}`, counterExample, policy.arch);
 }
 

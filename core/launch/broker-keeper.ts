@@ -2,6 +2,7 @@
 // Keeps a VM served: holds a copy of its seccomp listener, and when the broker dies starts another that goes on where it was. The stage, the counters and what
 // is left of the grants are in the journal, a memory file that every broker of this VM writes to.
 import { native } from '../../native/index.ts';
+import type { BrokerClient } from '../broker/client.ts';
 import { journalBytes } from '../broker/protocol.ts';
 import { OwnedFd } from '../owned-fd.ts';
 import { type BrokerOptions, type BrokerProcess, endBroker, startBroker } from './broker-process.ts';
@@ -55,15 +56,18 @@ export class BrokerKeeper {
     if (keep) this.#listener = new OwnedFd(listener.release());
   }
 
-  /** After the broker's death: the next one, serving; undefined when there is to be none, and from then on the kernel answers ENOSYS. */
-  async takeOver(epoch: number): Promise<BrokerProcess | undefined> {
-    this.#taking = this.#next(epoch).catch(() => undefined);
+  /**
+   * After the broker's death: the next one, serving; undefined when there is to be none, and from then on the kernel answers ENOSYS. `prepare` tells it what
+   * it has to know before it serves.
+   */
+  async takeOver(epoch: number, prepare: (client: BrokerClient) => Promise<void>): Promise<BrokerProcess | undefined> {
+    this.#taking = this.#next(epoch, prepare).catch(() => undefined);
     const next = await this.#taking;
     if (next === undefined) this.#giveUp();
     return next;
   }
 
-  async #next(epoch: number): Promise<BrokerProcess | undefined> {
+  async #next(epoch: number, prepare: (client: BrokerClient) => Promise<void>): Promise<BrokerProcess | undefined> {
     const now = performance.now();
     this.#deaths = [...this.#deaths.filter((death) => now - death < windowMs), now];
     if (this.#ended || this.#listener === undefined || this.#deaths.length > this.#restarts) return undefined;
@@ -72,6 +76,7 @@ export class BrokerKeeper {
       // The journal knows it too; what the launcher knows counts, in case that the journal was tampered with.
       const status = await next.client.status();
       if (status.epoch < epoch) await next.client.enterStage(epoch);
+      await prepare(next.client);
       await next.client.attachListener(this.#listener, { keep: true });
     } catch (error) {
       await endBroker(next);

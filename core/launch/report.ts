@@ -58,7 +58,7 @@ export function makeReport(found: {
       failure === undefined
         ? { name: 'no-new-privs', state: 'enforced', reason: every }
         : { name: 'no-new-privs', state: 'absent', reason: 'not established, see seccomp' },
-      roleFilters(found.roles, verification),
+      roleFilters(found, verification),
       readBack(verification),
       found.signalScope
         ? { name: 'signal-scope', state: 'enforced', reason: "the VMM's signals reach only itself (Landlock)" }
@@ -93,7 +93,7 @@ export function makeReport(found: {
 }
 
 function soakReason(stage: string): string {
-  return `soak: what stage ${stage} refuses is let through and reported, and roles have no filters. Kills, quiet refusals and what the broker judges by memory hold`;
+  return `soak: what stage ${stage} refuses and its roles refuse is let through and reported. Kills, quiet refusals and what the broker judges by memory hold`;
 }
 
 function readBack(verification: Verification | undefined): Mechanism {
@@ -104,10 +104,15 @@ function readBack(verification: Verification | undefined): Mechanism {
   return { name, state: 'enforced', reason: 'every installed program is byte for byte the compiled one' };
 }
 
-function roleFilters(roles: readonly string[], verification: Verification | undefined): Mechanism {
+function roleFilters(
+  { roles, soak }: { readonly roles: readonly string[]; readonly soak: boolean },
+  verification: Verification | undefined,
+): Mechanism {
   const name = 'roles';
   if (roles.length === 0) return { name, state: 'absent', reason: 'the profile has no roles in this stage' };
   if (verification === undefined) return { name, state: 'absent', reason: 'not established, see seccomp' };
   const counted = roles.map((role) => `${role} on ${verification.roles.get(role)?.length ?? 0} threads`);
-  return { name, state: 'enforced', reason: counted.join(', ') };
+  return soak
+    ? { name, state: 'partial', reason: `soak: ${counted.join(', ')}` }
+    : { name, state: 'enforced', reason: counted.join(', ') };
 }

@@ -29,7 +29,7 @@ import { type EnforcementReport, makeReport } from './report.ts';
 import { RuntimeGrant, type RuntimeGrantOptions } from './runtime-grant.ts';
 import { StageEngine } from './stage-engine.ts';
 import type { StagedProcess } from './stager.ts';
-import { ThreadRoles } from './thread-roles.ts';
+import { type ThreadInRole, ThreadRoles } from './thread-roles.ts';
 
 export interface SandboxParts<V extends Vmm> {
   readonly adapter: PreparedVmm<V>;
@@ -106,6 +106,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
       deadlineMs: parts.deadlineMs,
       roles: this.#roles,
       assertAlive: () => this.#assertAlive(),
+      tellBroker: (filters, threads, broker) => this.#tellBroker(filters, threads, broker),
       moveBroker: (epoch) => this.#moveBroker(epoch),
     });
     this.vmm = parts.adapter.connect(parts.channelFd, this);
@@ -204,6 +205,17 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
       // A monitor ends with its VMM, and may be seen to end first.
       throw (error as RatchetError).code === 'QMP_CLOSED' ? this.#isGone(error) : error;
     }
+  }
+
+  /** One that is dead need not know, and one that follows it is told by itself. */
+  async #tellBroker(
+    filters: number,
+    threads: ThreadInRole[],
+    broker = this.#parts.broker.current.client,
+  ): Promise<void> {
+    await broker.tellThreads(filters, threads).catch((error: unknown) => {
+      if (!(error instanceof RatchetError && error.code === 'BROKER_DIED')) throw error;
+    });
   }
 
   /** A broker that is dead grants nothing any more, in no stage; one that moved when an earlier attempt failed stays where it is. */
@@ -419,7 +431,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
       for await (const event of client.events) this.events.push(this.#completed(event));
       this.#brokerAlive = false;
       if (this.#ended) return;
-      const next = await this.#parts.broker.takeOver(this.#brokerEpoch);
+      const next = await this.#parts.broker.takeOver(this.#brokerEpoch, (client) => this.#engine.tellSuccessor(client));
       if (this.#ended) return;
       if (next === undefined) {
         this.events.emit('broker', {
@@ -446,7 +458,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     const registers = call.registers.map((register) => BigInt(`0x${register}`));
     const { arch } = this.#parts.profile;
     const made = { nr: call.nr, auditArch: auditArchOf(arch), args: registers as unknown as SyscallCall['args'] };
-    const role = this.#roles.lastKnown(event.tid);
+    const role = event.role ?? this.#roles.lastKnown(event.tid);
     return { ...told, role, features: this.#parts.featuresFor(event.stage, made) };
   }
 

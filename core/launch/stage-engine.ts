@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // The stage that a VMM is in, and all that changes the filters of its threads. One thing at a time: a stage change, a new thread that gets the
 // filters of its role, a look at all threads.
+import type { BrokerClient } from '../broker/client.ts';
 import type { CompiledStage } from '../compiler/index.ts';
 import type { Requirements } from '../policy/types.ts';
 import { rolesIn } from '../stages/chain.ts';
+import { readTasks } from '../stages/tasks.ts';
 import { giveRoles, type Tightened, type TightenOptions, tighten } from '../stages/tighten.ts';
 import { type Verification, verifyThreads } from '../stages/verify.ts';
 import type { ThreadKeeper } from '../vmm/thread-keeper.ts';
-import type { ThreadRoles } from './thread-roles.ts';
+import type { ThreadInRole, ThreadRoles } from './thread-roles.ts';
 
 export interface StageEngineParts {
   readonly pid: number;
@@ -20,6 +22,8 @@ export interface StageEngineParts {
   readonly roles: ThreadRoles;
   /** Throws when the process has ended: nothing may be done by its number then. */
   readonly assertAlive: () => void;
+  /** Tells the broker (the present one, unless it is given) which thread has which role, and how many filters one without a role has. */
+  readonly tellBroker: (filters: number, threads: ThreadInRole[], broker?: BrokerClient) => Promise<void>;
   /** Makes the broker judge by this epoch. */
   readonly moveBroker: (epoch: number) => Promise<void>;
 }
@@ -66,10 +70,15 @@ export class StageEngine implements ThreadKeeper {
     const tightened = await tighten({
       ...this.#options(stages, roles),
       requires: this.#parts.requires[epoch],
-      moveBroker: () => moveBroker(epoch),
+      moveBroker: async () => {
+        await this.#tellBroker(roles);
+        await moveBroker(epoch);
+      },
     });
     this.#epoch = epoch;
     this.#remember(roles);
+    // One that does not hear it goes on taking threads that it does not know for threads of the strictest role.
+    await this.#tellBroker(roles).catch(() => undefined);
     return tightened;
   }
 
@@ -106,10 +115,29 @@ export class StageEngine implements ThreadKeeper {
   async #filterNewThreads(): Promise<void> {
     const stages = this.#entered();
     const roles = await this.#rolesFor(stages);
+    await this.#tellBroker(roles);
     this.#parts.assertAlive();
     giveRoles(this.#options(stages, roles));
     this.#remember(roles);
     this.#unfiltered = false;
+  }
+
+  /** To a broker that follows one that died. */
+  async tellSuccessor(broker: BrokerClient): Promise<void> {
+    await this.#tellBroker(this.#parts.roles.living, broker);
+  }
+
+  /**
+   * The broker judges by roles too. It is told before a filter is given, and again when a stage is entered: in between a thread that nobody knows yet and that has the new
+   * stage's filter may be of any role.
+   */
+  async #tellBroker(roles: ReadonlyMap<number, string>, broker?: BrokerClient): Promise<void> {
+    if (rolesIn(this.#parts.stages).size === 0) return;
+    const filters = this.#parts.inheritedFilters + this.#epoch + 1;
+    const withoutRole = readTasks(this.#parts.pid).filter((task) => !roles.has(task.tid) && task.filters === filters);
+    const known = [...roles].map(([tid, role]): [number, string | null] => [tid, role]);
+    const others = withoutRole.map(({ tid }): [number, string | null] => [tid, null]);
+    await this.#parts.tellBroker(filters, this.#parts.roles.began([...known, ...others]), broker);
   }
 
   /** Threads in roles that have filters; nobody is asked where there are none. */

@@ -28,6 +28,15 @@ export function sameAction(a: Action, b: Action): boolean {
   return a.kind === b.kind;
 }
 
+/** Whoever is refused hears the same; `quiet` only says who tells of it. */
+export function sameAnswer(a: Action, b: Action): boolean {
+  return a.kind === b.kind && !(a.kind === 'errno' && b.kind === 'errno' && a.errno !== b.errno);
+}
+
+export function isRefusal({ kind }: Action): boolean {
+  return kind === 'errno' || kind === 'trap' || kind === 'kill-thread' || kind === 'kill-process';
+}
+
 /** An action as a stage's `default` writes it: `errno EPERM`, `kill-process`... */
 export function formatAction(action: Action): string {
   switch (action.kind) {

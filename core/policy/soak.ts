@@ -3,9 +3,8 @@ import { RatchetError } from '../errors.ts';
 import type { ResolvedProfile } from './types.ts';
 
 /**
- * The profile with some stages in soak: the broker lets through and reports what they refuse aloud, and their roles have no filters of their own, whose
- * refusals would be the kernel's. `true` means all stages. What stays refused: quiet refusals, which callers expect; kills; and what a handler judges
- * by the caller's memory.
+ * The profile with some stages in soak: the broker lets through and reports what they and their roles refuse aloud. `true` means all stages. What stays refused:
+ * quiet refusals, which callers expect; kills; what a handler judges by the caller's memory; and to roles the calls that are never notified.
  * @throws RatchetError STAGE_UNKNOWN.
  */
 export function withSoak(profile: ResolvedProfile, soak: true | readonly string[]): ResolvedProfile {
@@ -19,7 +18,7 @@ export function withSoak(profile: ResolvedProfile, soak: true | readonly string[
   return {
     ...profile,
     stages: profile.stages.map((stage) =>
-      soak === true || soak.includes(stage.name) ? { ...stage, soak: true, roles: {} } : stage,
+      soak === true || soak.includes(stage.name) ? { ...stage, soak: true } : stage,
     ),
   };
 }

@@ -2,11 +2,12 @@
 // From what a profile says to what its programs must do. The kernel permits one notification listener per process, and it belongs to the
 // first program. So the first stage's program notifies whatever is brokered in any stage, and whatever any stage refuses aloud: an errno of the
 // kernel's own leaves no trace. Later programs let those same calls through to it, and the supervisor answers by the stage it is in. What a stage
-// refuses quietly or kills for stays the kernel's own answer. A role's program also refuses where its role is stricter than its stage: an errno
-// outranks a notification, and the supervisor does not know roles.
+// refuses quietly or kills for stays the kernel's own answer. So it is with roles: the supervisor knows the roles of threads (brokers/thread-roles.ts). Only for
+// calls that every thread makes all the time nothing is notified for a role's sake; the role's own program refuses those.
 
 import { RatchetError } from '../errors.ts';
-import { madeByLauncher, neverBrokered } from './dangerous.ts';
+import { isRefusal, sameAnswer } from './actions.ts';
+import { madeAllTheTime, madeByLauncher, neverBrokered } from './dangerous.ts';
 import type { Action, Condition, FilterPolicy, ResolvedProfile, Rule, SyscallRules } from './types.ts';
 
 export interface SupervisedStage {
@@ -25,11 +26,7 @@ export function supervise(profile: ResolvedProfile): { readonly stages: readonly
     if (arch === first.filter.arch && lastKnownNr === first.filter.lastKnownNr) continue;
     throw new RatchetError('PROFILE_INVALID', `profile ${profile.name} has stages for different system call tables`);
   }
-  const notified = new Notified(
-    first.filter,
-    policies,
-    profile.stages.map(({ filter }) => filter),
-  );
+  const notified = new Notified(profile, first.filter, policies);
   const stages = profile.stages.map(({ name, epoch, filter, roles }) => {
     const transform = epoch === 0 ? notifying : passing;
     return {
@@ -53,8 +50,9 @@ class Notified {
   readonly #conditions = new Map<number, Condition>();
   readonly #names = new Map<number, string>();
 
-  /** `policies` are those of all stages and roles, `stages` the first and all later stages' own. */
-  constructor(first: FilterPolicy, policies: readonly FilterPolicy[], stages: readonly FilterPolicy[]) {
+  /** `policies` are those of all stages and roles. */
+  constructor(profile: ResolvedProfile, first: FilterPolicy, policies: readonly FilterPolicy[]) {
+    const stages = profile.stages.map(({ filter }) => filter);
     const notifies = (pick: (policy: FilterPolicy) => Action): boolean =>
       (isRefusedAloud(pick(first)) || !isRefusal(pick(first))) &&
       (policies.some((policy) => isBroker(pick(policy))) || stages.some((stage) => isRefusedAloud(pick(stage))));
@@ -62,7 +60,7 @@ class Notified {
     this.unknown = notifies(({ unknown }) => unknown);
     for (const { syscalls } of policies) for (const { nr, name } of syscalls) this.#names.set(nr, name);
     this.numbers = [...this.#names.keys()].sort((a, b) => a - b);
-    for (const nr of this.numbers) this.#conditions.set(nr, this.#conditionFor(nr, first, policies, stages));
+    for (const nr of this.numbers) this.#conditions.set(nr, this.#conditionFor(nr, profile, policies));
   }
 
   nameOf(nr: number): string {
@@ -73,21 +71,29 @@ class Notified {
     return this.#conditions.get(nr) ?? { kind: this.byDefault ? 'always' : 'never' };
   }
 
-  #conditionFor(
-    nr: number,
-    first: FilterPolicy,
-    policies: readonly FilterPolicy[],
-    stages: readonly FilterPolicy[],
-  ): Condition {
+  #conditionFor(nr: number, profile: ResolvedProfile, policies: readonly FilterPolicy[]): Condition {
     const name = this.nameOf(nr);
-    if (neverBrokered.has(name)) return { kind: 'never' };
+    const stages = profile.stages.map(({ filter }) => filter);
+    const first = stages[0];
+    if (first === undefined || neverBrokered.has(name)) return { kind: 'never' };
     const own = entryOf(first, nr, name);
-    const refusedQuietly = whenAction(own, (action) => isRefusal(action) && !isRefusedAloud(action));
+    const refusedQuietly = whenAction(own, isRefusedUntold);
     const brokered = policies.map((policy) => whenAction(entryOf(policy, nr, name), isBroker));
     const explained = madeByLauncher.has(name) ? [first] : stages;
     const refusedAloud = explained.map((stage) => whenAction(entryOf(stage, nr, name), isRefusedAloud));
-    return allOf([anyOf([...refusedAloud, ...brokered]), not(refusedQuietly)]);
+    const refusedToRoles = isToldOfRoles(name, profile)
+      ? profile.stages.flatMap(({ filter, roles }) =>
+          Object.values(roles).map((role) => stricter(entryOf(role, nr, name), filter, isRefusedAloud)),
+        )
+      : [];
+    return allOf([anyOf([...refusedAloud, ...brokered, ...refusedToRoles]), not(refusedQuietly)]);
   }
+}
+
+/** In soak everything that a role refuses has to reach the supervisor, which lets it through; it is not meant to be fast. */
+function isToldOfRoles(name: string, { stages }: ResolvedProfile): boolean {
+  if (madeByLauncher.has(name)) return false;
+  return !madeAllTheTime.has(name) || stages.some(({ soak }) => soak === true);
 }
 
 /** The first stage: its own verdicts, and `broker` where it notifies. */
@@ -97,7 +103,7 @@ function notifying(policy: FilterPolicy, notified: Notified): FilterPolicy {
 
 /**
  * A later stage or a role: its own verdicts where nothing is notified, and `allow` where the first program asks the supervisor. `stage` is given for
- * a role: where the role refuses otherwise than its stage, the role's own verdict stays.
+ * a role: what the role refuses quietly or kills for, and its stage does not, stays the kernel's answer.
  */
 function passing(policy: FilterPolicy, notified: Notified, stage?: FilterPolicy): FilterPolicy {
   return transformed(policy, notified, { kind: 'allow' }, stage);
@@ -110,14 +116,15 @@ function transformed(
   stage?: FilterPolicy,
 ): FilterPolicy {
   const stricterByDefault = (pick: (from: FilterPolicy) => Action): boolean =>
-    stage !== undefined && isRefusal(pick(policy)) && !sameAnswer(pick(policy), pick(stage));
+    stage !== undefined && isRefusedUntold(pick(policy)) && !sameAnswer(pick(policy), pick(stage));
   const byDefault = (isNotified: boolean, pick: (from: FilterPolicy) => Action): Action =>
     isNotified && !stricterByDefault(pick) ? whereNotified : unnotified(pick(policy));
   return {
     ...policy,
     syscalls: notified.numbers.map((nr) => {
       const entry = entryOf(policy, nr, notified.nameOf(nr));
-      const when = stage === undefined ? notified.when(nr) : allOf([notified.when(nr), not(stricter(entry, stage))]);
+      const own = stage === undefined ? neverHolds : stricter(entry, stage, isRefusedUntold);
+      const when = allOf([notified.when(nr), not(own)]);
       const otherwise = unnotified(entry.otherwise);
       if (when.kind === 'always') return { ...entry, rules: [], otherwise: whereNotified };
       const others = entry.rules
@@ -132,21 +139,16 @@ function transformed(
   };
 }
 
-/** Where a role's entry refuses otherwise than its stage does: the supervisor would answer by the stage. */
-function stricter(entry: SyscallRules, stage: FilterPolicy): Condition {
+/** Where a role's entry has one of these refusals and its stage answers otherwise. */
+function stricter(entry: SyscallRules, stage: FilterPolicy, ofKind: (action: Action) => boolean): Condition {
   const ofStage = entryOf(stage, entry.nr, entry.name);
-  const refusals = [entry.otherwise, ...entry.rules.map(({ action }) => action)].filter(isRefusal);
+  const refusals = [entry.otherwise, ...entry.rules.map(({ action }) => action)].filter(ofKind);
   return anyOf(
     refusals.map((refusal) => {
       const same = (action: Action): boolean => sameAnswer(action, refusal);
-      return allOf([whenAction(entry, same), not(whenAction(ofStage, same))]);
+      return allOf([whenAction(entry, (action) => ofKind(action) && same(action)), not(whenAction(ofStage, same))]);
     }),
   );
-}
-
-/** Whoever is refused hears the same; `quiet` only says who tells of it. */
-function sameAnswer(a: Action, b: Action): boolean {
-  return a.kind === b.kind && !(a.kind === 'errno' && b.kind === 'errno' && a.errno !== b.errno);
 }
 
 /** `broker` on a call that is never notified. The loader refuses such rules; policies built by hand are closed here. */
@@ -184,9 +186,11 @@ function isRefusedAloud(action: Action): boolean {
   return action.kind === 'errno' && !action.quiet;
 }
 
-function isRefusal({ kind }: Action): boolean {
-  return kind === 'errno' || kind === 'trap' || kind === 'kill-thread' || kind === 'kill-process';
+function isRefusedUntold(action: Action): boolean {
+  return isRefusal(action) && !isRefusedAloud(action);
 }
+
+const neverHolds: Condition = { kind: 'never' };
 
 function anyOf(terms: readonly Condition[]): Condition {
   return joined('or', terms);

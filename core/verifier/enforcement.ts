@@ -12,22 +12,15 @@ import type { CounterExample } from './verify.ts';
 import { findDifference } from './words.ts';
 
 /**
- * A call that the chain does not treat as the policy says; undefined when there is none. A notified call is decided by the listener, by the
- * stage's policy (`stage`, when `policy` is that of a role), so the role must not be stricter there. Otherwise the chain's answer is the policy's, or
- * both refuse and the chain's refusal is an older stage's stricter one.
+ * A call that the chain does not treat as the policy says; undefined when there is none. A notified call is decided by the listener, by this very policy: it
+ * knows the role of the thread. Otherwise the chain's answer is the policy's, or both refuse and the chain's refusal is an older stage's stricter one.
  */
-export function findUnenforced(
-  diagrams: Diagrams,
-  chain: Diagram,
-  policy: FilterPolicy,
-  stage: FilterPolicy | undefined,
-): CounterExample | undefined {
+export function findUnenforced(diagrams: Diagrams, chain: Diagram, policy: FilterPolicy): CounterExample | undefined {
   const wanted = policyDiagram(diagrams, policy);
-  const listener = stage === undefined ? wanted : policyDiagram(diagrams, stage);
   const decided = diagrams.combine(
     (actual, byListener) => (actual === returnValue.userNotification ? byListener : actual),
     chain,
-    listener,
+    wanted,
   );
   const agreed = diagrams.combine(
     (actual, expected) => {

@@ -44,10 +44,7 @@ describe('compileProfile', () => {
               expectAnswer(answer(programs, given.filter, call), encodeAction(decide(given.filter, call)));
               for (const [name, role] of Object.entries(stage.roles)) {
                 const policy = given.roles[name] as FilterPolicy;
-                expectAnswer(
-                  answer([...programs, role.program], given.filter, call),
-                  encodeAction(decide(policy, call)),
-                );
+                expectAnswer(answer([...programs, role.program], policy, call), encodeAction(decide(policy, call)));
               }
             }
           });

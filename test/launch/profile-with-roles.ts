@@ -24,6 +24,6 @@ export function profileWithRoles(
 }
 
 export const vcpuAndIo = {
-  running: { vcpu: ['accept4', 'bind'], io: ['accept4'] },
-  sealed: { vcpu: ['accept4', 'bind', 'listen'] },
+  running: { vcpu: ['bind', 'readv'], io: ['accept4', 'lseek'] },
+  sealed: { vcpu: ['bind', 'readv', 'fstat'] },
 } as const;

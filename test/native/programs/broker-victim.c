@@ -301,6 +301,11 @@ int main(void) {
   char line[8192];
   while (fgets(line, sizeof line, stdin) != NULL) {
     line[strcspn(line, "\n")] = '\0';
+    // By the leader itself.
+    if (!strncmp(line, "leader ", 7)) {
+      run(line + 7);
+      continue;
+    }
     pthread_t thread;
     pthread_create(&thread, NULL, perform, strdup(line));
     pthread_join(thread, NULL);

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// A thread of a real QEMU that was taken over calls what its role may not, under the shipped profile: it is refused, and told of in full.
+import { expect, test } from 'vitest';
+import type { SandboxEvent } from '../../core/launch/events.ts';
+import type { Sandbox } from '../../core/launch/sandbox.ts';
+import { constantValue } from '../../core/tables/index.ts';
+import { launchBare, nextEvent } from './bare.ts';
+import { makeCall } from './make-call.ts';
+
+const atCurrentDirectory = -100;
+const unix = constantValue('x86_64', 'AF_UNIX') ?? 0n;
+const stream = 1;
+const EPERM = 1;
+const EACCES = 13;
+
+async function threadIn(sandbox: Sandbox, role: string): Promise<number> {
+  const { threads } = await sandbox.status();
+  const found = threads.find((thread) => thread.role === role);
+  if (found === undefined) throw new Error(`no thread has role ${role}`);
+  return found.tid;
+}
+
+const of = (syscall: string) => (event: SandboxEvent) => event.type === 'refusal' && event['syscall'] === syscall;
+
+/** Calls in a thread, and waits for what is told of it. */
+async function called(sandbox: Sandbox, role: string, syscall: string, args: readonly (number | string)[]) {
+  const tid = await threadIn(sandbox, role);
+  const [event, result] = await Promise.all([
+    nextEvent(sandbox, of(syscall)),
+    makeCall({ pid: sandbox.pid, tid }, syscall, args),
+  ]);
+  return { tid, result, event };
+}
+
+test('what a role refuses is told with thread, role, arguments, rule and cure; others may call it', async () => {
+  await using sandbox = await launchBare();
+  const opened = await called(sandbox, 'vcpu', 'openat', [atCurrentDirectory, '/etc/passwd', 0]);
+  expect(opened).toMatchObject({
+    result: -EPERM,
+    event: {
+      stage: 'running',
+      tid: opened.tid,
+      thread: expect.stringContaining('qemu'),
+      role: 'vcpu',
+      args: { filename: '/etc/passwd', flags: 'O_RDONLY' },
+      errno: 'EPERM',
+      rule: null,
+      allowedIn: 'start',
+      fix: 'stage running, role vcpu: syscalls: [{ allow: [openat], why: "..." }]',
+    },
+  });
+  const made = await called(sandbox, 'vcpu', 'socket', [Number(unix), stream, 0]);
+  expect(made).toMatchObject({ result: -EPERM, event: { role: 'vcpu', args: { domain: 'AF_UNIX' } } });
+
+  const main = { pid: sandbox.pid, tid: sandbox.pid };
+  expect(await makeCall(main, 'socket', [Number(unix), stream, 0])).toBeGreaterThanOrEqual(0);
+  // By the rules of its stage: the broker opens what is granted.
+  const byMain = await called(sandbox, 'main', 'openat', [atCurrentDirectory, '/etc/passwd', 0]);
+  expect(byMain).toMatchObject({ result: -EACCES, event: { role: 'main', args: { path: '/etc/passwd' } } });
+  expect(await sandbox.vmm.status()).toMatchObject({ running: true });
+});
+
+test('a broker that follows one that died knows the roles', async () => {
+  await using sandbox = await launchBare();
+  const replaced = nextEvent(sandbox, ({ type, what }) => type === 'broker' && what === 'replaced');
+  process.kill((await sandbox.status()).broker.pid, 'SIGKILL');
+  await replaced;
+  const made = await called(sandbox, 'vcpu', 'socket', [Number(unix), stream, 0]);
+  expect(made).toMatchObject({ result: -EPERM, event: { role: 'vcpu' } });
+});
+
+test('in soak a role refuses nothing that it tells of, and gets nothing that its stage would not give', async () => {
+  await using sandbox = await launchBare([], { soak: true });
+  const { mechanisms } = await sandbox.attest();
+  expect(mechanisms).toContainEqual({
+    name: 'roles',
+    state: 'partial',
+    reason: 'soak: vcpu on 1 threads, io on 0 threads',
+  });
+  const made = await called(sandbox, 'vcpu', 'socket', [Number(unix), stream, 0]);
+  expect(made.event).toMatchObject({ role: 'vcpu', soak: 'permitted', errno: 'EPERM' });
+  expect(made.result).toBeGreaterThanOrEqual(0);
+  // Made all the time, so refused by the role's own program outside of soak.
+  const looked = await called(sandbox, 'vcpu', 'lseek', [2, 0, 1]);
+  expect(looked.event).toMatchObject({ role: 'vcpu', soak: 'permitted' });
+  expect(looked.result).not.toBe(-EPERM);
+  const opened = await called(sandbox, 'vcpu', 'openat', [atCurrentDirectory, '/etc/passwd', 0]);
+  expect(opened).toMatchObject({ result: -EACCES, event: { role: 'vcpu', soak: 'permitted' } });
+});
