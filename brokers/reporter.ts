@@ -149,6 +149,11 @@ export class Reporter {
     return this.#refusals.hasRoom;
   }
 
+  /** The same for a grant. */
+  get hasRoomForGrant(): boolean {
+    return this.#grants.hasRoom;
+  }
+
   violation(stage: string, asker: Asker, words: string): void {
     const { tid, thread } = asker;
     this.#log.error({ verdict: 'violation', stage, tid, thread, words });

@@ -7,7 +7,7 @@ import { attempt } from '../native-errno.ts';
 import { type OpenWish, openWish } from '../open-granted.ts';
 import { int32 } from './arguments.ts';
 import { CallFails } from './caller.ts';
-import { type Call, judgeOnly, reportGrantedCall } from './judged-call.ts';
+import { type Call, describeAsker, judgeOnly, reportGrantedCall } from './judged-call.ts';
 import { readPath } from './path-argument.ts';
 
 /** faccessat2(2): AT_EACCESS and AT_SYMLINK_NOFOLLOW change nothing here. */
@@ -37,7 +37,7 @@ function serve(call: Call, directoryFd: number, pathAddress: bigint, mode: numbe
   const wish = { request: 'open', path, access: (mode & constants.W_OK) === 0 ? 'ro' : 'rw' } as const;
   const rule = judgeOnly(call, wish);
   if (rule === undefined) return;
-  const asker = call.caller.describe();
+  const asker = describeAsker(call);
   // No program is ever started from a granted path.
   const result = (mode & constants.X_OK) !== 0 ? errno.EACCES : check(call.broker.authority, wish, mode);
   if (result === 0) call.caller.answerValue(0n);

@@ -4,7 +4,7 @@ import { errno } from '../linux.ts';
 import { errnoOf } from '../native-errno.ts';
 import { isNonBlocking } from '../non-blocking.ts';
 import type { Asker } from '../reporter.ts';
-import type { Call } from './judged-call.ts';
+import { type Call, describeAsker } from './judged-call.ts';
 
 export interface Delivery {
   /** Closed in the end, whatever comes. */
@@ -23,7 +23,7 @@ const retryMs = 5;
 export function deliver(call: Call, delivery: Delivery): void {
   const { broker, caller } = call;
   const { socket, flags, attempt, permitted, done } = delivery;
-  const asker = caller.describe();
+  const asker = describeAsker(call);
   let timer: NodeJS.Timeout | undefined;
   let forget: () => void = () => undefined;
   let over = false;

@@ -5,7 +5,7 @@ import type { Permit } from '../authority.ts';
 import type { Broker } from '../broker.ts';
 import { grantedBefore, targetText, type Wish, wishArguments } from '../judge.ts';
 import { sigkill } from '../linux.ts';
-import { launcherAsks, type Refusal } from '../reporter.ts';
+import { type Asker, launcherAsks, type Refusal } from '../reporter.ts';
 import type { Caller } from './caller.ts';
 
 /** What a handler knows about a call. */
@@ -41,7 +41,7 @@ export function reportRefusal(call: Call, refusal: Reason, soak: Refusal['soak']
   const { stage } = broker.stages.current;
   // Described while the thread still waits: afterwards its name and its memory may be another's. A flood is only counted.
   const told = broker.reporter.hasRoomForRefusal;
-  const asker = told ? caller.describe() : { ...launcherAsks, door: 'vmm' as const };
+  const asker = told ? caller.describe() : nobody;
   const args = told ? { ...call.args(), ...refusal.args } : {};
   answer();
   const { nr, args: registers } = caller.notification;
@@ -85,11 +85,18 @@ export function judgeOnly(call: Call, wish: Wish): BrokerRule | undefined {
 
 /** Answers a granted call with 0 or the kernel's errno, and reports it. */
 export function finishCall(call: Call, wish: Wish, rule: BrokerRule, result: number): void {
-  const asker = call.caller.describe();
+  const asker = describeAsker(call);
   if (result === 0) call.caller.answerValue(0n);
   else call.caller.answerErrno(result);
   reportGrantedCall(call, wish, rule, { asker, errno: result });
 }
+
+/** For a grant, before it is answered. A flood is only counted, and then nobody need be looked up. */
+export function describeAsker({ broker, caller }: Call): Asker {
+  return broker.reporter.hasRoomForGrant ? caller.describe() : nobody;
+}
+
+const nobody: Asker = { ...launcherAsks, door: 'vmm' };
 
 export function reportGrantedCall(
   call: Call,

@@ -9,7 +9,7 @@ import { attempt, errnoOf } from '../native-errno.ts';
 import { openWish } from '../open-granted.ts';
 import { int32 } from './arguments.ts';
 import { CallFails } from './caller.ts';
-import { type Call, judgeCall, refuseCall, reportGrantedCall } from './judged-call.ts';
+import { type Call, describeAsker, judgeCall, refuseCall, reportGrantedCall } from './judged-call.ts';
 import { readPath } from './path-argument.ts';
 
 interface OpenArguments {
@@ -95,7 +95,7 @@ function serve(call: Call, { directoryFd, pathAddress, flags, mode, resolve = 0 
   const wish = { request: 'open', path, access: accessOf(passed) } as const;
   const permit = judgeCall({ ...call, args: () => ({ flags: flagText }) }, wish);
   if (permit === undefined) return;
-  const asker = call.caller.describe();
+  const asker = describeAsker(call);
   let file: OwnedFd | undefined;
   let fulfilled: Wish = wish;
   let result = attempt(() => {

@@ -3,7 +3,7 @@
 import type { Wish } from '../judge.ts';
 import { atCurrentDirectory, errno } from '../linux.ts';
 import { int32 } from './arguments.ts';
-import { type Call, judgeOnly, refuseCall, reportGrantedCall } from './judged-call.ts';
+import { type Call, describeAsker, judgeOnly, refuseCall, reportGrantedCall } from './judged-call.ts';
 import { readPath } from './path-argument.ts';
 
 export function unlinkCall(call: Call): void {
@@ -31,7 +31,7 @@ function serve(call: Call, directoryFd: number, pathAddress: bigint, flags: numb
     });
     return;
   }
-  const asker = call.caller.describe();
+  const asker = describeAsker(call);
   const result = outcome === 'removed' ? 0 : errno.ENOENT;
   if (result === 0) call.caller.answerValue(0n);
   else call.caller.answerErrno(result);

@@ -6,14 +6,16 @@ import { Packr } from 'msgpackr/index-no-eval';
  * are numbers. Trailing bytes, truncation and unknown extensions throw; the shape is the schema's business.
  */
 export function encodeFrame(value: unknown): Uint8Array {
-  return makePackr().pack(value);
+  return encoder.pack(value);
 }
 
 export function decodeFrame(bytes: Uint8Array): unknown {
   return makePackr().unpack(bytes);
 }
 
-// A coder for each frame: msgpackr's decoder remembers record definitions, and no frame may change what a later one means.
+const encoder = makePackr();
+
+// A decoder for each frame: msgpackr's remembers record definitions, and no frame may change what a later one means.
 function makePackr(): Packr {
   return new Packr({ useRecords: false, mapsAsObjects: true, int64AsType: 'bigint' });
 }
