@@ -9,7 +9,7 @@ const maxPacketsPerTurn = 32;
 
 interface Outgoing {
   readonly data: Uint8Array;
-  readonly fd: OwnedFd | undefined;
+  readonly fds: readonly OwnedFd[];
   readonly isEvent: boolean;
 }
 
@@ -34,8 +34,8 @@ export class Channel {
     this.#watch = this.#listen(false);
   }
 
-  send(message: ServerMessage, fd?: OwnedFd): void {
-    this.#push({ data: encodeServerMessage(message), fd, isEvent: false });
+  send(message: ServerMessage, fds: readonly OwnedFd[] = []): void {
+    this.#push({ data: encodeServerMessage(message), fds, isEvent: false });
   }
 
   sendEvent(event: BrokerEvent): void {
@@ -51,14 +51,14 @@ export class Channel {
         count: this.#lostEvents,
       };
       this.#lostEvents = 0;
-      this.#push({ data: encodeServerMessage({ type: 'event', event: lost }), fd: undefined, isEvent: true });
+      this.#push({ data: encodeServerMessage({ type: 'event', event: lost }), fds: [], isEvent: true });
     }
-    this.#push({ data: encodeServerMessage({ type: 'event', event }), fd: undefined, isEvent: true });
+    this.#push({ data: encodeServerMessage({ type: 'event', event }), fds: [], isEvent: true });
   }
 
   #push(packet: Outgoing): void {
     if (this.#ended) {
-      packet.fd?.close();
+      for (const fd of packet.fds) fd.close();
       return;
     }
     this.#queue.push(packet);
@@ -69,7 +69,7 @@ export class Channel {
     for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
       let sent: number;
       try {
-        sent = native.sendMessage({ fd: this.#fd, data: next.data, fds: next.fd === undefined ? [] : [next.fd.fd] });
+        sent = native.sendMessage({ fd: this.#fd, data: next.data, fds: next.fds.map(({ fd }) => fd) });
       } catch (error) {
         this.#end(error);
         return;
@@ -79,7 +79,7 @@ export class Channel {
         return;
       }
       // The receiver's copy is on its way: ours goes now, or its peer would never see it close.
-      next.fd?.close();
+      for (const fd of next.fds) fd.close();
       this.#queue.shift();
     }
   }
@@ -122,7 +122,7 @@ export class Channel {
     if (this.#ended) return;
     this.#ended = true;
     this.#watch.close();
-    for (const { fd } of this.#queue.splice(0)) fd?.close();
+    for (const { fds } of this.#queue.splice(0)) for (const fd of fds) fd.close();
     this.#handlers.onEnd(isPeerGone(error) ? undefined : error);
   }
 }

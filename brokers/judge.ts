@@ -12,6 +12,17 @@ import {
   parseAddressRule,
   parsePathRule,
 } from '../core/policy/address/index.ts';
+import {
+  anyTarget,
+  type DeviceRule,
+  deviceContains,
+  type PairKind,
+  parseDeviceRule,
+  parseMemoryRule,
+  parseTapRule,
+  type TapRule,
+  tapContains,
+} from '../core/policy/resource.ts';
 import type { BrokerRule } from '../core/policy/types.ts';
 import { errno } from './linux.ts';
 import type { Stages } from './stages.ts';
@@ -22,7 +33,17 @@ export type Wish =
   /** `dualStack`: an IPv6 socket without V6ONLY, whose wildcard takes the IPv4 port too. */
   | { readonly request: 'bind'; readonly address: Address; readonly dualStack?: boolean }
   | { readonly request: 'open'; readonly path: string; readonly access: PathAccess }
-  | { readonly request: 'tap'; readonly name: string };
+  | { readonly request: 'tap'; readonly name: string; readonly bridge?: string }
+  | {
+      readonly request: 'device';
+      readonly kind: 'char' | 'block';
+      readonly major: number;
+      readonly minor: number;
+      readonly access: PathAccess;
+    }
+  | { readonly request: 'memory'; readonly bytes: number }
+  | { readonly request: 'terminal' }
+  | { readonly request: 'pair'; readonly kind: PairKind };
 
 export type Judgement =
   /** `also`: the rule for the second address that a dual-stack bind takes. */
@@ -40,7 +61,10 @@ export interface Refused {
 export type ParsedRule =
   | { readonly kind: 'address'; readonly rule: BrokerRule; readonly target: AddressRule }
   | { readonly kind: 'path'; readonly rule: BrokerRule; readonly target: PathRule }
-  | { readonly kind: 'name'; readonly rule: BrokerRule; readonly target: string };
+  | { readonly kind: 'tap'; readonly rule: BrokerRule; readonly target: TapRule }
+  | { readonly kind: 'device'; readonly rule: BrokerRule; readonly target: DeviceRule }
+  | { readonly kind: 'memory'; readonly rule: BrokerRule; readonly maxBytes: number }
+  | { readonly kind: 'word'; readonly rule: BrokerRule };
 
 /** A refusing rule wins over every granting one; without a granting rule the answer is no. */
 export function judge(rules: readonly ParsedRule[], wish: Wish): Judgement {
@@ -77,7 +101,14 @@ export function parseRule(rule: BrokerRule): ParsedRule {
     case 'open':
       return { kind: 'path', rule, target: parsePathRule(rule.target) };
     case 'tap':
-      return { kind: 'name', rule, target: rule.target };
+      return { kind: 'tap', rule, target: parseTapRule(rule.target) };
+    case 'device':
+      return { kind: 'device', rule, target: parseDeviceRule(rule.target) };
+    case 'memory':
+      return { kind: 'memory', rule, maxBytes: parseMemoryRule(rule.target) };
+    case 'terminal':
+    case 'pair':
+      return { kind: 'word', rule };
   }
 }
 
@@ -90,12 +121,20 @@ export function targetText(wish: Wish): string {
     case 'open':
       return wish.access === 'ro' ? `${wish.path}:ro` : wish.path;
     case 'tap':
-      return wish.name;
+      return wish.bridge === undefined ? wish.name : `${wish.name}@${wish.bridge}`;
+    case 'device':
+      return `${wish.kind}:${wish.major}:${wish.minor}${wish.access === 'ro' ? ':ro' : ''}`;
+    case 'memory':
+      return String(wish.bytes);
+    case 'terminal':
+      return anyTarget;
+    case 'pair':
+      return wish.kind;
   }
 }
 
 /** The wish as arguments of a refusal: what was asked for, in texts. */
-export function wishArguments(wish: Wish): Readonly<Record<string, string>> {
+export function wishArguments(wish: Wish): Readonly<Record<string, string | number>> {
   switch (wish.request) {
     case 'connect':
     case 'bind':
@@ -103,7 +142,15 @@ export function wishArguments(wish: Wish): Readonly<Record<string, string>> {
     case 'open':
       return { path: wish.path, access: wish.access };
     case 'tap':
-      return { name: wish.name };
+      return { name: wish.name, ...(wish.bridge === undefined ? {} : { bridge: wish.bridge }) };
+    case 'device':
+      return { device: `${wish.kind}:${wish.major}:${wish.minor}`, access: wish.access };
+    case 'memory':
+      return { bytes: wish.bytes };
+    case 'terminal':
+      return {};
+    case 'pair':
+      return { kind: wish.kind };
   }
 }
 
@@ -118,13 +165,22 @@ function speaksOf(parsed: ParsedRule, wish: Wish): boolean {
       // A refusing rule is about the path, however it would be opened.
       return matchPath(parsed.target, wish.path, parsed.rule.refuseErrno === undefined ? wish.access : 'ro');
     case 'tap':
-      return parsed.kind === 'name' && matchInterfaceName(parsed.target, wish.name);
+      return parsed.kind === 'tap' && tapContains(parsed.target, { name: wish.name, bridge: wish.bridge });
+    case 'device':
+      // As for paths, a refusing rule is about the device, however it would be opened.
+      return (
+        parsed.kind === 'device' &&
+        deviceContains(parsed.target, {
+          ...wish,
+          readOnly: wish.access === 'ro' || parsed.rule.refuseErrno !== undefined,
+        })
+      );
+    case 'memory':
+      return parsed.kind === 'memory' && wish.bytes <= parsed.maxBytes;
+    case 'terminal':
+    case 'pair':
+      return parsed.kind === 'word' && parsed.rule.target === targetText(wish);
   }
-}
-
-/** Exact, or a `*` at the end for any rest (`rt*` grants `rt0` and the request `rt%d`). */
-function matchInterfaceName(rule: string, name: string): boolean {
-  return rule.endsWith('*') ? name.startsWith(rule.slice(0, -1)) : rule === name;
 }
 
 function refused(wish: Wish, number: number, rule: BrokerRule | undefined): Refused {

@@ -16,12 +16,17 @@ import { errno } from './linux.ts';
 import { attachListenerRequest } from './requests/attach-listener.ts';
 import { bindRequest } from './requests/bind.ts';
 import { connectRequest } from './requests/connect.ts';
+import { deviceRequest } from './requests/device.ts';
 import { grantRequest, revokeRequest } from './requests/grant.ts';
+import { memoryRequest } from './requests/memory.ts';
 import { openRequest } from './requests/open.ts';
+import { pairRequest } from './requests/pair.ts';
+import { releaseRequest } from './requests/release.ts';
 import { failed, type Reply } from './requests/reply.ts';
 import { stageRequest } from './requests/stage.ts';
 import { statusRequest } from './requests/status.ts';
 import { tapRequest } from './requests/tap.ts';
+import { terminalRequest } from './requests/terminal.ts';
 import { threadsRequest } from './requests/threads.ts';
 
 /** What a request may touch beyond the broker's tables. */
@@ -77,6 +82,41 @@ export const requestTable: { readonly [T in RequestType]: Row<T> } = {
     judged: true,
     once: false,
     handler: ({ broker }, request, reply) => tapRequest(broker, request, reply),
+  },
+  device: {
+    stages: 'all',
+    fds: 0,
+    judged: true,
+    once: false,
+    handler: ({ broker }, request, reply) => deviceRequest(broker, request, reply),
+  },
+  memory: {
+    stages: 'all',
+    fds: 0,
+    judged: true,
+    once: false,
+    handler: ({ broker }, request, reply) => memoryRequest(broker, request, reply),
+  },
+  terminal: {
+    stages: 'all',
+    fds: 0,
+    judged: true,
+    once: false,
+    handler: ({ broker }, _, reply) => terminalRequest(broker, reply),
+  },
+  pair: {
+    stages: 'all',
+    fds: 0,
+    judged: true,
+    once: false,
+    handler: ({ broker }, request, reply) => pairRequest(broker, request, reply),
+  },
+  release: {
+    stages: 'all',
+    fds: 0,
+    judged: false,
+    once: false,
+    handler: ({ broker }, request, reply) => releaseRequest(broker, request, reply),
   },
   stage: {
     stages: 'all',
@@ -168,11 +208,11 @@ export class Conversation {
 
   #serve<T extends RequestType>(request: Extract<Request, { type: T }>, fd: OwnedFd | undefined): void {
     let open = true;
-    const reply: Reply = (result, resultFd) => {
+    const reply: Reply = (result, ...resultFds) => {
       if (!open) throw new Error(`a second answer to request ${request.id}`);
       open = false;
       this.#outstanding -= 1;
-      this.#channel.send({ ...result, type: 'result', id: request.id }, resultFd);
+      this.#channel.send({ ...result, type: 'result', id: request.id }, resultFds);
     };
     this.#outstanding += 1;
     if (this.#outstanding > protocolLimits.maxOutstanding) {

@@ -85,7 +85,7 @@ export interface LandlockRules {
 
 export interface Native {
   // sockets and messages
-  socketPair(options: { type: 'seqpacket' | 'stream' }): [number, number];
+  socketPair(options: { type: 'seqpacket' | 'stream' | 'datagram' }): [number, number];
   /** One sendmsg, MSG_NOSIGNAL | MSG_DONTWAIT. Returns bytes sent, or -1 when the socket is full. */
   sendMessage(options: { fd: number; data: Uint8Array; fds: readonly number[] }): number;
   /** One recvmsg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT. Truncation, foreign control messages or more than maxFds fds: all fds closed, throws EPROTO. */
@@ -121,6 +121,17 @@ export interface Native {
   /** The file's first bytes as shared memory, for as long as the process lives. */
   mapShared(options: { fd: number; bytes: number }): ArrayBuffer;
   memfd(options: { name: string; data: Uint8Array; seal: boolean }): number;
+  /** A memory file of zeros. `seals`: F_SEAL_* bits; 0 leaves sealing to its holder. */
+  sizedMemfd(options: { name: string; bytes: number; seals: number }): number;
+  /** Unlocks the terminal that /dev/ptmx gave and opens its other side (TIOCGPTPEER); `number` is that of /dev/pts/N. */
+  openTerminalPeer(options: { fd: number }): { peer: number; number: number };
+  /** fstat(2): the mode, and the numbers of a device file. */
+  fileKind(options: { fd: number }): { mode: number; major: number; minor: number };
+  setInterfaceMtu(options: { name: string; mtu: number }): void;
+  /** SIOCBRADDIF: the interface becomes a port of the bridge. */
+  addToBridge(options: { name: string; bridge: string }): void;
+  /** TUNSETOWNER. */
+  setTapOwner(options: { fd: number; uid: number }): void;
   /** Opens /dev/net/tun and TUNSETIFF; returns the fd and the kernel's name for the interface. */
   createTap(options: { name: string; flags: number }): { fd: number; name: string };
   /** SIOCSIFFLAGS: brings an interface up or down. */

@@ -57,12 +57,18 @@ export function reportGranted(
 }
 
 /** Sends what was made, unless what permitted it has ended in between: then it is closed, and nobody gets it. */
-export function sendGranted(broker: Broker, permit: Permit, reply: Reply, value: OkValue, fd: OwnedFd): void {
+export function sendGranted(
+  broker: Broker,
+  permit: Permit,
+  reply: Reply,
+  value: OkValue,
+  ...fds: readonly OwnedFd[]
+): void {
   if (permit.holds()) {
-    ok(reply, value, fd);
+    ok(reply, value, ...fds);
     return;
   }
-  fd.close();
+  for (const fd of fds) fd.close();
   replyWithdrawn(broker, reply);
 }
 

@@ -4,11 +4,11 @@ import type { OwnedFd } from '../../core/owned-fd.ts';
 
 type WithoutId<T> = T extends unknown ? Omit<T, 'id' | 'type'> : never;
 
-/** What a handler answers: at once, or later. Exactly once. `fd` passes to the callee. */
-export type Reply = (result: WithoutId<Result>, fd?: OwnedFd) => void;
+/** What a handler answers: at once, or later. Exactly once. `fds` pass to the callee. */
+export type Reply = (result: WithoutId<Result>, ...fds: readonly OwnedFd[]) => void;
 
-export function ok(reply: Reply, value: OkValue = {}, fd?: OwnedFd): void {
-  reply({ class: 'ok', value }, fd);
+export function ok(reply: Reply, value: OkValue = {}, ...fds: readonly OwnedFd[]): void {
+  reply({ class: 'ok', value }, ...fds);
 }
 
 /** The kernel said no. */

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+import { readlinkSync } from 'node:fs';
+import { basename } from 'node:path';
 import type { Request } from '../../core/broker/protocol.ts';
 import { OwnedFd } from '../../core/owned-fd.ts';
 import { native } from '../../native/index.ts';
 import type { Broker } from '../broker.ts';
 import type { Wish } from '../judge.ts';
 import { errno } from '../linux.ts';
-import { attempt } from '../native-errno.ts';
+import { attempt, errnoOf } from '../native-errno.ts';
 import { judgeRequest, reportGranted, sendGranted } from './judged.ts';
 import { failed, type Reply } from './reply.ts';
 
@@ -30,7 +32,8 @@ export function tapRequest(broker: Broker, request: Extract<Request, { type: 'ta
     );
     return;
   }
-  const wish: Wish = { request: 'tap', name: request.name };
+  const { bridge } = request;
+  const wish: Wish = { request: 'tap', name: request.name, ...(bridge === undefined ? {} : { bridge }) };
   const permit = judgeRequest(broker, wish, startedMs, reply);
   if (permit === undefined) return;
   let made: { readonly fd: OwnedFd; readonly name: string } | undefined;
@@ -40,6 +43,10 @@ export function tapRequest(broker: Broker, request: Extract<Request, { type: 'ta
       flags: request.multiQueue === true ? tapFlags | multiQueueFlag : tapFlags,
     });
     made = { fd: new OwnedFd(fd), name };
+    const { mtu, owner } = request;
+    if (owner !== undefined) native.setTapOwner({ fd, uid: owner });
+    if (mtu !== undefined) native.setInterfaceMtu({ name, mtu });
+    if (bridge !== undefined) joinBridge(name, bridge);
     native.setInterfaceUp({ name, up: true });
   });
   reportGranted(broker, wish, permit.rule, { errno: result, startedMs });
@@ -54,4 +61,14 @@ export function tapRequest(broker: Broker, request: Extract<Request, { type: 'ta
     result,
     'see that /dev/net/tun is there and the broker has CAP_NET_ADMIN',
   );
+}
+
+/** A further queue, or a device that somebody made before, may be a port of that bridge already; of another one it must not be. */
+function joinBridge(name: string, bridge: string): void {
+  try {
+    native.addToBridge({ name, bridge });
+  } catch (error) {
+    if (errnoOf(error) !== errno.EBUSY || basename(readlinkSync(`/sys/class/net/${name}/master`)) !== bridge)
+      throw error;
+  }
 }

@@ -6,6 +6,7 @@ import { errnoName } from '../errno-name.ts';
 import { RatchetError } from '../errors.ts';
 import { OwnedFd } from '../owned-fd.ts';
 import { formatAddress, parseAddress } from '../policy/address/index.ts';
+import { type PairKind, parseTapRule } from '../policy/resource.ts';
 import { EventQueue } from './event-queue.ts';
 import {
   type BrokerEvent,
@@ -25,14 +26,28 @@ import {
 const graceMs = 1000;
 const defaultTimeoutMs = 10_000;
 
-/** Requests whose result carries one fd. */
-const carriesFd: ReadonlySet<RequestType> = new Set(['connect', 'bind', 'open', 'tap']);
+/** How many fds a result carries. */
+const fdsOf: Readonly<Partial<Record<RequestType, number>>> = {
+  connect: 1,
+  bind: 1,
+  open: 1,
+  tap: 1,
+  device: 1,
+  memory: 1,
+  terminal: 2,
+  pair: 2,
+};
+
+interface Answer {
+  readonly value: OkValue;
+  readonly fds: readonly OwnedFd[];
+}
 
 interface Pending {
   readonly type: RequestType;
   readonly subject: string;
   readonly timer: NodeJS.Timeout;
-  readonly answer: Deferred<{ readonly value: OkValue; readonly fd: OwnedFd | undefined }>;
+  readonly answer: Deferred<Answer>;
 }
 
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
@@ -43,6 +58,8 @@ type OptionsOf<T extends RequestType, K extends PropertyKey> = Partial<
 export type ConnectOptions = OptionsOf<'connect', 'address'>;
 export type BindOptions = OptionsOf<'bind', 'address'>;
 export type OpenOptions = OptionsOf<'open', 'path' | 'access'>;
+export type TapOptions = OptionsOf<'tap', 'name'>;
+export type Seal = NonNullable<Extract<Request, { type: 'memory' }>['seals']>[number];
 export type GrantRequest = Omit<Extract<Request, { type: 'grant' }>, 'id' | 'type'>;
 
 /** Owns the channel fd. */
@@ -95,13 +112,46 @@ export class BrokerClient {
     return await this.#requestFd({ type: 'open', ...options, path, access }, `open ${path} (${access})`);
   }
 
-  /** A tap device, up, with IFF_VNET_HDR. A name that ends in %d takes a free number. */
-  async tap(
-    name: string,
-    options: { readonly multiQueue?: boolean } = {},
-  ): Promise<{ readonly fd: OwnedFd; readonly name: string }> {
-    const { value, fd } = await this.#request({ type: 'tap', ...options, name }, `tap ${name}`);
-    return { fd: takeFd(fd), name: value.name ?? name };
+  /** A tap device, up, with IFF_VNET_HDR. A name that ends in %d takes a free number, `NAME@BRIDGE` becomes a port of the bridge. */
+  async tap(name: string, options: TapOptions = {}): Promise<{ readonly fd: OwnedFd; readonly name: string }> {
+    const { bridge, ...own } = parseTapRule(name);
+    const wanted = { ...(bridge === undefined ? {} : { bridge }), ...options, name: own.name };
+    const { value, fds } = await this.#request({ type: 'tap', ...wanted }, `tap ${name}`);
+    return { fd: takeFd(fds[0]), name: value.name ?? name };
+  }
+
+  /** A device by its number. */
+  async device(
+    kind: 'char' | 'block',
+    [major, minor]: readonly [number, number],
+    access: 'ro' | 'rw' | 'wo' = 'rw',
+  ): Promise<OwnedFd> {
+    return await this.#requestFd(
+      { type: 'device', kind, major, minor, access },
+      `device ${kind}:${major}:${minor} (${access})`,
+    );
+  }
+
+  /** A memory file of zeros. Sealed against `grow` and `shrink` it can be shared without fear of SIGBUS. */
+  async memory(bytes: number, seals: readonly Seal[] = ['shrink', 'grow', 'seal']): Promise<OwnedFd> {
+    return await this.#requestFd({ type: 'memory', bytes, seals: [...seals] }, `memory of ${bytes} bytes`);
+  }
+
+  /** A pseudo-terminal, both sides; `name` is that of `peer`. */
+  async terminal(): Promise<{ readonly controller: OwnedFd; readonly peer: OwnedFd; readonly name: string }> {
+    const { value, fds } = await this.#request({ type: 'terminal' }, 'terminal');
+    return { controller: takeFd(fds[0]), peer: takeFd(fds[1]), name: value.name ?? '' };
+  }
+
+  /** Two connected unix sockets. */
+  async pair(kind: PairKind): Promise<readonly [OwnedFd, OwnedFd]> {
+    const { fds } = await this.#request({ type: 'pair', kind }, `${kind} pair`);
+    return [takeFd(fds[0]), takeFd(fds[1])];
+  }
+
+  /** Removes the file of a unix socket that was bound for this VM. */
+  async release(address: string): Promise<void> {
+    await this.#request({ type: 'release', address: formatAddress(parseAddress(address)) }, `release ${address}`);
   }
 
   /** Grants more, within what the profile lets the launcher grant. The number is for `revoke`. @throws RatchetError REQUEST_REFUSED. */
@@ -166,7 +216,7 @@ export class BrokerClient {
   }
 
   async #requestFd(body: RequestBody, subject: string, timeoutMs = defaultTimeoutMs): Promise<OwnedFd> {
-    return takeFd((await this.#request(body, subject, timeoutMs)).fd);
+    return takeFd((await this.#request(body, subject, timeoutMs)).fds[0]);
   }
 
   async #request(
@@ -174,7 +224,7 @@ export class BrokerClient {
     subject: string,
     timeoutMs = defaultTimeoutMs,
     payload?: () => OwnedFd,
-  ): Promise<{ readonly value: OkValue; readonly fd: OwnedFd | undefined }> {
+  ): Promise<Answer> {
     if (this.#over) throw died(subject);
     const id = this.#nextId++;
     const answer: Pending['answer'] = deferred();
@@ -212,7 +262,7 @@ export class BrokerClient {
         const received = native.receiveMessage({
           fd: this.#channel.fd,
           maxBytes: protocolLimits.maxReplyBytes,
-          maxFds: 1,
+          maxFds: 2,
         });
         if (received.kind === 'again') return;
         if (received.kind === 'end') {
@@ -260,7 +310,7 @@ export class BrokerClient {
       if (result.id < this.#nextId) return;
       throw unexpected(`a result for request ${result.id}, which was not made`);
     }
-    const wanted = result.class === 'ok' && carriesFd.has(pending.type) ? 1 : 0;
+    const wanted = result.class === 'ok' ? (fdsOf[pending.type] ?? 0) : 0;
     if (fds.length !== wanted) throw unexpected(`${fds.length} fds with the result of ${pending.subject}`);
     this.#pending.delete(result.id);
     clearTimeout(pending.timer);
@@ -268,8 +318,7 @@ export class BrokerClient {
       pending.answer.reject(errorOf(result, pending.subject));
       return;
     }
-    const fd = fds[0];
-    pending.answer.resolve({ value: result.value, fd: fd === undefined ? undefined : new OwnedFd(fd.release()) });
+    pending.answer.resolve({ value: result.value, fds: fds.map((fd) => new OwnedFd(fd.release())) });
   }
 
   #end(reason: RatchetError | undefined): void {

@@ -2,6 +2,7 @@
 // The resolved profile on its way to the broker, in a sealed memfd. Checked like any input: the broker trusts no bytes it did not make.
 import { z } from 'zod';
 import { RatchetError } from '../errors.ts';
+import { brokerRequestKinds } from '../policy/actions.ts';
 import type { Condition, ResolvedProfile } from '../policy/types.ts';
 import { decodeFrame, encodeFrame } from './frame.ts';
 
@@ -113,7 +114,7 @@ const profileSchema = z.strictObject({
         roles: z.record(z.string(), filterPolicy),
         broker: z.array(
           z.strictObject({
-            request: z.enum(['connect', 'bind', 'open', 'tap']),
+            request: z.enum(brokerRequestKinds),
             target: z.string(),
             refuseErrno: z.union([errno, z.undefined()]),
             mayGrant: z.boolean().exactOptional(),

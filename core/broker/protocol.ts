@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { RatchetError } from '../errors.ts';
 import { brokerRequestKinds } from '../policy/actions.ts';
+import { pairKinds } from '../policy/resource.ts';
 import { decodeFrame, encodeFrame } from './frame.ts';
 
 export { type Confinement, decodeConfinement, encodeConfinement } from './confinement.ts';
@@ -34,6 +35,7 @@ const id = z.union([
   z.number().int().min(1).max(Number.MAX_SAFE_INTEGER).transform(BigInt),
 ]);
 const epoch = z.number().int().min(0).max(255);
+const deviceNumber = z.number().int().min(0).max(0xf_ffff);
 const requestKind = z.enum(brokerRequestKinds);
 const clockTicks = z.union([
   z.number().int().min(0).max(Number.MAX_SAFE_INTEGER),
@@ -75,7 +77,39 @@ const request = z.discriminatedUnion('type', [
     direct: z.boolean().optional(),
   }),
   /** `multiQueue`: one queue of a device with several; ask again by the kernel's name for each further one. */
-  z.strictObject({ type: z.literal('tap'), id, name: z.string().max(15), multiQueue: z.boolean().optional() }),
+  z.strictObject({
+    type: z.literal('tap'),
+    id,
+    name: z.string().max(15),
+    /** One queue of a device that has several. */
+    multiQueue: z.boolean().optional(),
+    mtu: z.number().int().min(68).max(65_535).optional(),
+    /** The user who may attach to it as well. */
+    owner: z.number().int().min(0).max(0xffff_fffe).optional(),
+    bridge: z.string().max(15).optional(),
+  }),
+  /** `kind`, `major` and `minor` are its name: the path is looked up, and the numbers are checked on what was opened. */
+  z.strictObject({
+    type: z.literal('device'),
+    id,
+    kind: z.enum(['char', 'block']),
+    major: deviceNumber,
+    minor: deviceNumber,
+    access: z.enum(['ro', 'rw', 'wo']),
+  }),
+  z.strictObject({
+    type: z.literal('memory'),
+    id,
+    bytes: z.number().int().min(1).max(Number.MAX_SAFE_INTEGER),
+    seals: z
+      .array(z.enum(['seal', 'shrink', 'grow', 'write']))
+      .max(4)
+      .optional(),
+  }),
+  z.strictObject({ type: z.literal('terminal'), id }),
+  z.strictObject({ type: z.literal('pair'), id, kind: z.enum(pairKinds) }),
+  /** Removes the file of a unix socket that the broker made. */
+  z.strictObject({ type: z.literal('release'), id, address: text }),
   z.strictObject({ type: z.literal('stage'), id, epoch }),
   /**
    * Roles of threads, as [tid, when it started, role]; null: none. `filters`: how many a thread without a role has; one that is not named and has more may be
@@ -121,7 +155,7 @@ const result = z.discriminatedUnion('class', [
     id,
     class: z.literal('ok'),
     value: z.strictObject({
-      /** tap: the kernel's name; bind: the address as bound (with the kernel's port for port 0). */
+      /** tap, terminal: the kernel's name; bind: the address as bound (with the kernel's port for port 0). */
       name: z.string().optional(),
       address: z.string().optional(),
       /** grant: its number, for `revoke`. */

@@ -68,7 +68,11 @@ function ctlProgram(path: string): Command {
   add(ctl, 'quit', 'end the VM').action(act('quit', showDone('ended')));
 
   const grant = ctl.command('grant').description('grants while the VM runs').exitOverride();
-  add(grant, 'add <grant>', 'grant connect=ADDR, bind=ADDR, open=PATH[:ro] or tap=NAME, within what may be granted')
+  add(
+    grant,
+    'add <grant>',
+    'grant connect=ADDR, open=PATH, tap=NAME ... (as `run --allow`), within what may be granted',
+  )
     .option('--uses <count>', 'attempts that it permits, whatever becomes of them (1: once)')
     .option('--for <seconds>', 'how long it holds')
     .option('--until <event>', '`migration`: until the present migration, or the next, has ended')
@@ -80,7 +84,7 @@ function ctlProgram(path: string): Command {
   const nic = ctl.command('nic').description('network cards').exitOverride();
   add(nic, 'add', 'hot-plug a NIC, on a tap device of the broker or on a stream socket')
     .requiredOption('--id <id>', 'name of the device in the VMM')
-    .option('--tap <name>', 'tap device that the broker creates or attaches')
+    .option('--tap <name>', 'tap device that the broker creates or attaches; NAME@BRIDGE puts it into a bridge')
     .option('--connect <address>', 'stream socket backend: ADDR that the broker connects')
     .option('--mac <mac>', 'MAC address of the card')
     .action(act('nic-add', showAdded));

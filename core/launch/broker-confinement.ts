@@ -6,6 +6,7 @@ import type { Confinement } from '../broker/confinement.ts';
 import { compileProfile } from '../compiler/index.ts';
 import { RatchetError } from '../errors.ts';
 import { parseAddressRule, parsePathRule } from '../policy/address/index.ts';
+import { type DeviceRule, deviceNodeOf, parseDeviceRule } from '../policy/resource.ts';
 import type { BrokerRule, ResolvedProfile } from '../policy/types.ts';
 import { loadProfile } from '../profile-files.ts';
 import { capabilityBits } from '../self/capabilities.ts';
@@ -44,7 +45,7 @@ const compiled = new Map<string, Confinement['stages']>();
 
 /** Compiled and proven once in a launcher's life for each set of requests. */
 function programsFor(requests: ReadonlySet<string>): Confinement['stages'] {
-  const features = ['connect', 'bind', 'tap'].filter((feature) => requests.has(feature));
+  const features = ['connect', 'bind', 'tap', 'terminal', 'pair'].filter((feature) => requests.has(feature));
   const key = features.join();
   const known = compiled.get(key);
   if (known !== undefined) return known;
@@ -81,9 +82,35 @@ function rootsOf({ request, target }: BrokerRule): readonly PathRoot[] {
     }
     case 'tap':
       return [{ path: '/dev/net/tun', uses: ['read', 'write'] }];
+    case 'device':
+      return deviceRoots(parseDeviceRule(target));
+    case 'terminal':
+      return [
+        { path: '/dev/ptmx', uses: ['read', 'write'] },
+        { path: '/dev/pts/ptmx', uses: ['read', 'write'] },
+      ];
     case 'connect':
+    case 'memory':
+    case 'pair':
       // A socket is looked up, not opened.
       return [];
+  }
+}
+
+/** Its name is looked up in /sys when it is asked for; a device that is not there yet, or any minor, may turn up anywhere in /dev. */
+function deviceRoots({ kind, major, minor, readOnly }: DeviceRule): readonly PathRoot[] {
+  const node = minor === undefined ? undefined : deviceNode(kind, major, minor);
+  return [
+    { path: '/sys', uses: ['read'] },
+    { path: node ?? '/dev', uses: readOnly ? ['read'] : ['read', 'write'] },
+  ];
+}
+
+function deviceNode(kind: 'char' | 'block', major: number, minor: number): string | undefined {
+  try {
+    return deviceNodeOf(readFileSync(`/sys/dev/${kind}/${major}:${minor}/uevent`, 'utf8'));
+  } catch {
+    return undefined;
   }
 }
 
@@ -104,7 +131,9 @@ function housekeeping(ownedPaths: readonly string[]): readonly PathRoot[] {
 
 /** A broker that is not root has none of these, and they stay away. */
 function capabilitiesFor(rules: readonly BrokerRule[]): readonly string[] {
-  const files = rules.some(({ request, target }) => request === 'open' || target.startsWith('unix:'));
+  const files = rules.some(
+    ({ request, target }) => request === 'open' || request === 'device' || target.startsWith('unix:'),
+  );
   return [
     ...(rules.some(({ request }) => request === 'tap') ? ['CAP_NET_ADMIN'] : []),
     ...(rules.some(bindsLowPort) ? ['CAP_NET_BIND_SERVICE'] : []),

@@ -2,7 +2,7 @@
 import { constants } from 'node:os';
 import { basename } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
-import type { GrantRequest } from '../broker/client.ts';
+import type { BrokerClient, GrantRequest, TapOptions } from '../broker/client.ts';
 import type { BrokerEvent, BrokerStatus } from '../broker/protocol.ts';
 import type { CompiledProfile } from '../compiler/index.ts';
 import { deferred } from '../deferred.ts';
@@ -345,8 +345,14 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     return this.#parts.broker.current.client.open(path, access, options);
   }
 
-  tap(name: string): Promise<{ readonly fd: OwnedFd; readonly name: string }> {
-    return this.#parts.broker.current.client.tap(name);
+  /** A tap device that is up; `NAME@BRIDGE` puts it into a bridge. */
+  tap(name: string, options: TapOptions = {}): Promise<{ readonly fd: OwnedFd; readonly name: string }> {
+    return this.#parts.broker.current.client.tap(name, options);
+  }
+
+  /** The broker's requests that have no name of their own: devices by number, memory, terminals, pairs. Gone and another one after a restart of the broker. */
+  get broker(): BrokerClient {
+    return this.#parts.broker.current.client;
   }
 
   /**

@@ -15,7 +15,16 @@ export const ruleActions = [
 ] as const;
 export type RuleAction = (typeof ruleActions)[number];
 
-export const brokerRequestKinds = ['connect', 'bind', 'open', 'tap'] as const satisfies readonly BrokerRequestKind[];
+export const brokerRequestKinds = [
+  'connect',
+  'bind',
+  'open',
+  'tap',
+  'device',
+  'memory',
+  'terminal',
+  'pair',
+] as const satisfies readonly BrokerRequestKind[];
 
 /** Whether the call goes on to the kernel (log lets it through; trace leaves that to a tracer). */
 export function letsThrough(action: Action): boolean {

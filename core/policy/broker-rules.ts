@@ -5,6 +5,15 @@ import { parseAddressRule, parsePathRule, pathRuleContains, ruleContains } from 
 import type { Placed } from './library.ts';
 import { parseErrno } from './parse-action.ts';
 import type { ProblemList } from './problem.ts';
+import {
+  checkAny,
+  deviceContains,
+  parseDeviceRule,
+  parseMemoryRule,
+  parsePairRule,
+  parseTapRule,
+  tapContains,
+} from './resource.ts';
 import type { RawBroker, RawBrokerRule } from './schema.ts';
 import type { BrokerRequestKind, BrokerRule } from './types.ts';
 
@@ -65,12 +74,19 @@ export function checkTarget(request: BrokerRequestKind, target: string): void {
       parsePathRule(target);
       return;
     case 'tap':
-      // IFNAMSIZ is 16 with the terminating NUL.
-      if (!/^\w[\w.-]*(?:%d|\*)?$/.test(target) || target.length > 15) {
-        throw new RatchetError('ADDRESS_INVALID', `"${target}" is no name of a network interface`, {
-          next: 'write at most 15 letters, digits, ".", "_" or "-", with "*" at the end for any rest or "%d" for a free number',
-        });
-      }
+      parseTapRule(target);
+      return;
+    case 'device':
+      parseDeviceRule(target);
+      return;
+    case 'memory':
+      parseMemoryRule(target);
+      return;
+    case 'terminal':
+      checkAny(target);
+      return;
+    case 'pair':
+      parsePairRule(target);
   }
 }
 
@@ -84,6 +100,13 @@ export function targetContains(request: BrokerRequestKind, wider: string, narrow
     case 'open':
       return pathRuleContains(parsePathRule(wider), parsePathRule(narrower));
     case 'tap':
-      return wider.endsWith('*') && narrower.startsWith(wider.slice(0, -1));
+      return tapContains(parseTapRule(wider), parseTapRule(narrower));
+    case 'device':
+      return deviceContains(parseDeviceRule(wider), parseDeviceRule(narrower));
+    case 'memory':
+      return parseMemoryRule(narrower) <= parseMemoryRule(wider);
+    case 'terminal':
+    case 'pair':
+      return false;
   }
 }

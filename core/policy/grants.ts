@@ -18,7 +18,7 @@ export function parseGrant(text: string, option: string): Grant {
   const request = brokerRequestKinds.find((kind) => kind === text.slice(0, Math.max(separator, 0)));
   if (request === undefined)
     throw new RatchetError('ARGUMENT_INVALID', `${option} ${text} is not a grant`, {
-      next: 'write connect=ADDR, bind=ADDR, open=PATH[:ro] or tap=NAME',
+      next: 'write connect=ADDR, bind=ADDR, open=PATH[:ro], tap=NAME[@BRIDGE], device=char:MAJOR:MINOR, memory=SIZE, terminal=any or pair=KIND',
     });
   return { request, target: text.slice(separator + 1) };
 }

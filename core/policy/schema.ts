@@ -46,11 +46,7 @@ const ruleSchema = z
 
 const brokerRuleSchema = z
   .strictObject({
-    grant: z
-      .array(z.string())
-      .min(1)
-      .optional()
-      .describe('Addresses, paths or interface names that the broker serves.'),
+    grant: z.array(z.string()).min(1).optional().describe('Addresses, paths, names or numbers that the broker serves.'),
     refuse: z.array(z.string()).min(1).optional().describe('Refused with `errno`, whatever else is granted.'),
     'may-grant': z
       .array(z.string())
@@ -68,6 +64,16 @@ const brokerSchema = z.strictObject({
   bind: z.array(brokerRuleSchema).optional(),
   open: z.array(brokerRuleSchema).optional(),
   tap: z.array(brokerRuleSchema).optional(),
+  device: z
+    .array(brokerRuleSchema)
+    .optional()
+    .describe('Device files by number: char:10:232, block:8:*, with :ro at the end for reading only.'),
+  memory: z.array(brokerRuleSchema).optional().describe('Memory files, by the most bytes that one may have: 64M.'),
+  terminal: z.array(brokerRuleSchema).optional().describe('Pseudo-terminals: any.'),
+  pair: z
+    .array(brokerRuleSchema)
+    .optional()
+    .describe('Pairs of connected unix sockets: stream, datagram or seqpacket.'),
 });
 
 const changesSchema = {

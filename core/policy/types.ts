@@ -91,7 +91,7 @@ export interface FilterPolicy {
   readonly foreign: Action;
 }
 
-/** A rule of the broker's table. `target` is the text as written: ADDR grammar for connect and bind, PATH[:ro] for open. */
+/** A rule of the broker's table. `target` is the text as written: ADDR grammar for connect and bind, PATH[:ro] for open; see resource.ts for the others. */
 export interface BrokerRule {
   readonly request: BrokerRequestKind;
   readonly target: string;
@@ -103,7 +103,7 @@ export interface BrokerRule {
   readonly source: Source;
 }
 
-export type BrokerRequestKind = 'connect' | 'bind' | 'open' | 'tap';
+export type BrokerRequestKind = 'connect' | 'bind' | 'open' | 'tap' | 'device' | 'memory' | 'terminal' | 'pair';
 
 export interface Requirements {
   /** Kinds of descriptors, or paths of devices, that no thread may hold. */

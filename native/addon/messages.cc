@@ -28,9 +28,10 @@ Napi::Array fd_array(Napi::Env env, std::vector<UniqueFd>& fds) {
 Napi::Value make_socket_pair(const Napi::CallbackInfo& info) {
   Options options(info, "socketPair");
   const std::string type = options.text("type");
-  if (options.ok() && type != "seqpacket" && type != "stream") options.refuse("type", "'seqpacket' or 'stream'");
+  const int kind = type == "stream" ? SOCK_STREAM : type == "seqpacket" ? SOCK_SEQPACKET : type == "datagram" ? SOCK_DGRAM : 0;
+  if (options.ok() && kind == 0) options.refuse("type", "'seqpacket', 'stream' or 'datagram'");
   if (!options.ok()) return {};
-  auto pair = socket_pair(type == "stream" ? SOCK_STREAM : SOCK_SEQPACKET);
+  auto pair = socket_pair(kind);
   if (!pair.ok()) return throw_failure(info.Env(), pair.failure());
   std::vector<UniqueFd> fds;
   fds.push_back(std::move(pair.value().first));

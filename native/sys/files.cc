@@ -4,12 +4,14 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/openat2.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 
 #include <cstring>
 
@@ -58,6 +60,14 @@ Result<UniqueFd> create_memfd(const std::string& name, std::span<const std::uint
   return fd;
 }
 
+Result<UniqueFd> create_sized_memfd(const std::string& name, std::uint64_t bytes, int seals) {
+  UniqueFd fd(::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!fd) return last_failure("memfd_create");
+  if (::ftruncate(fd.get(), static_cast<off_t>(bytes)) < 0) return last_failure("ftruncate");
+  if (seals != 0 && ::fcntl(fd.get(), F_ADD_SEALS, seals) < 0) return last_failure("fcntl");
+  return fd;
+}
+
 Result<std::span<std::uint8_t>> map_shared(int fd, std::size_t bytes) {
   struct stat found;
   if (::fstat(fd, &found) < 0) return last_failure("fstat");
@@ -90,16 +100,65 @@ Result<Tap> create_tap(const std::string& name, short flags) {
   return Tap{std::move(fd), request.ifr_name};
 }
 
+namespace {
+
+/// Any socket serves; netdevice(7).
+UniqueFd interface_socket() { return UniqueFd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)); }
+
+}  // namespace
+
+Outcome set_interface_mtu(const std::string& name, int mtu) {
+  ifreq request{};
+  if (!set_name(request, name)) return Failure{ENAMETOOLONG, "ioctl"};
+  const UniqueFd socket = interface_socket();
+  if (!socket) return last_failure("socket");
+  request.ifr_mtu = mtu;
+  if (::ioctl(socket.get(), SIOCSIFMTU, &request) < 0) return last_failure("ioctl");
+  return {};
+}
+
+Outcome add_to_bridge(const std::string& name, const std::string& bridge) {
+  ifreq port{};
+  ifreq request{};
+  if (!set_name(port, name) || !set_name(request, bridge)) return Failure{ENAMETOOLONG, "ioctl"};
+  const UniqueFd socket = interface_socket();
+  if (!socket) return last_failure("socket");
+  if (::ioctl(socket.get(), SIOCGIFINDEX, &port) < 0) return last_failure("ioctl");
+  request.ifr_ifindex = port.ifr_ifindex;
+  if (::ioctl(socket.get(), SIOCBRADDIF, &request) < 0) return last_failure("ioctl");
+  return {};
+}
+
+Outcome set_tap_owner(int fd, std::uint32_t uid) {
+  if (::ioctl(fd, TUNSETOWNER, static_cast<unsigned long>(uid)) < 0) return last_failure("ioctl");
+  return {};
+}
+
 Outcome set_interface_up(const std::string& name, bool up) {
   ifreq request{};
   if (!set_name(request, name)) return Failure{ENAMETOOLONG, "ioctl"};
-  const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));  // Any socket serves; netdevice(7).
+  const UniqueFd socket = interface_socket();
   if (!socket) return last_failure("socket");
   if (::ioctl(socket.get(), SIOCGIFFLAGS, &request) < 0) return last_failure("ioctl");
   const int flags = up ? request.ifr_flags | IFF_UP : request.ifr_flags & ~IFF_UP;
   request.ifr_flags = static_cast<short>(flags);
   if (::ioctl(socket.get(), SIOCSIFFLAGS, &request) < 0) return last_failure("ioctl");
   return {};
+}
+
+Result<Terminal> open_terminal_peer(int fd) {
+  int unlocked = 0;
+  unsigned number = 0;
+  if (::ioctl(fd, TIOCSPTLCK, &unlocked) < 0 || ::ioctl(fd, TIOCGPTN, &number) < 0) return last_failure("ioctl");
+  UniqueFd peer(::ioctl(fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
+  if (!peer) return last_failure("ioctl");
+  return Terminal{std::move(peer), static_cast<int>(number)};
+}
+
+Result<FileKind> file_kind(int fd) {
+  struct stat found;
+  if (::fstat(fd, &found) < 0) return last_failure("fstat");
+  return FileKind{found.st_mode, major(found.st_rdev), minor(found.st_rdev)};
 }
 
 }  // namespace ratchet

@@ -32,6 +32,34 @@ struct Tap {
 /// Attaches to (or makes) an interface through /dev/net/tun. `flags` are IFF_* for TUNSETIFF. A `name` with %d asks for a free number.
 Result<Tap> create_tap(const std::string& name, short flags);
 
+/// A memory file of so many bytes, all zero. `seals` is a set of F_SEAL_*; 0 leaves sealing to its holder.
+Result<UniqueFd> create_sized_memfd(const std::string& name, std::uint64_t bytes, int seals);
+
+/// SIOCSIFMTU.
+Outcome set_interface_mtu(const std::string& name, int mtu);
+
+/// SIOCBRADDIF: makes the interface a port of the bridge.
+Outcome add_to_bridge(const std::string& name, const std::string& bridge);
+
+/// TUNSETOWNER: this user may attach to the tap too.
+Outcome set_tap_owner(int fd, std::uint32_t uid);
+
+struct Terminal {
+  UniqueFd peer;
+  int number;
+};
+
+/// Unlocks the terminal that /dev/ptmx gave, and opens its other side without a path (TIOCGPTPEER).
+Result<Terminal> open_terminal_peer(int fd);
+
+/// What the fd leads to: mode, device number of a device file.
+struct FileKind {
+  std::uint32_t mode;
+  std::uint32_t major;
+  std::uint32_t minor;
+};
+Result<FileKind> file_kind(int fd);
+
 /// Sets or clears IFF_UP and leaves the interface's other flags as they are.
 Outcome set_interface_up(const std::string& name, bool up);
 
