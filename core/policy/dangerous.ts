@@ -80,9 +80,6 @@ export const neverBrokered: ReadonlySet<string> = new Set(['exit', 'exit_group',
  */
 export const madeByLauncher: ReadonlySet<string> = new Set(['sendmsg', 'close', 'seccomp']);
 
-/** What the stager calls between the filter and the exec, when nobody answers notifications yet (native/stager/main.cc). */
-export const stagerCalls: ReadonlySet<string> = new Set(['sendmsg', 'write', 'close']);
-
 /**
  * What moves data and what every loop of a program makes: from some hundred to some ten thousand of each in the recordings of QEMU (profiles/qemu.counts.json). To notify
  * one would cost every thread more than it is worth to hear that a thread in a role was refused it.

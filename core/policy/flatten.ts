@@ -3,7 +3,7 @@
 
 import { archesWith, archNames, syscallNames, syscallNumber } from '../tables/index.ts';
 import { letsThrough } from './actions.ts';
-import { dangerousCalls, neverBrokered, stagerCalls } from './dangerous.ts';
+import { dangerousCalls, neverBrokered } from './dangerous.ts';
 import { ExpressionError } from './expression/error.ts';
 import { parseCondition } from './expression/parse.ts';
 import type { Library, Placed } from './library.ts';
@@ -128,13 +128,6 @@ function checkCall(call: NamedCall, raw: RawRule, brokered: boolean, through: bo
     );
   }
   const conditional = raw.when !== undefined && !isOtherwise(raw);
-  if (brokered && !conditional && stagerCalls.has(call.name)) {
-    problems.add(
-      call.source,
-      'not-brokerable',
-      `${call.name} cannot be brokered as a whole: the stager hands the broker its end of the filter by it. Give it a "when", such as "flags lacks MSG_NOSIGNAL" for sendmsg`,
-    );
-  }
   if (through && dangerousCalls.has(call.name) && !conditional && raw.risk === undefined) {
     problems.add(
       call.source,
