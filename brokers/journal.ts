@@ -13,6 +13,7 @@ const at = {
   allowed: 32,
   denied: 40,
   slot: 48,
+  refusals: 52,
 } as const;
 const slotBytes = 120 * 1024;
 const slotAt = (slot: number): number => 1024 + slot * slotBytes;
@@ -80,6 +81,15 @@ export class Journal {
 
   get counts(): { readonly allowed: number; readonly denied: number } {
     return { allowed: this.#view.getFloat64(at.allowed), denied: this.#view.getFloat64(at.denied) };
+  }
+
+  /** Of those, refused calls of the VMM itself: what counts against its limit. */
+  get refusals(): number {
+    return this.#view.getUint32(at.refusals);
+  }
+
+  set refusals(refusals: number) {
+    this.#view.setUint32(at.refusals, refusals);
   }
 
   counted(allowed: number, denied: number): void {

@@ -88,6 +88,9 @@ async function main(): Promise<void> {
   };
   restore(broker, journal);
   reporter.onCount = () => journal.counted(reporter.allowed, reporter.denied);
+  broker.patience.onSpend = (refusals) => {
+    journal.refusals = refusals;
+  };
   broker.programs.onTake = () => journal.startedProgram();
   const keep = (): void => {
     if (!journal.write({ ...grants.keep(), bound: bound.list() }))

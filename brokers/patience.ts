@@ -4,6 +4,8 @@
 export class Patience {
   readonly #max: number;
   #refusals = 0;
+  /** Before the answer leaves. */
+  onSpend: (refusals: number) => void = () => undefined;
 
   /** 0: without end. */
   constructor(max: number) {
@@ -13,7 +15,13 @@ export class Patience {
   /** Counts one more; true when it is one too many. */
   spend(): boolean {
     this.#refusals += 1;
+    this.onSpend(this.#refusals);
     return this.#max > 0 && this.#refusals >= this.#max;
+  }
+
+  /** What a broker before this one has counted. */
+  continueFrom(refusals: number): void {
+    this.#refusals = refusals;
   }
 
   get words(): string {

@@ -9,13 +9,14 @@ import type { Journal, Snapshot } from './journal.ts';
 
 /** Stage, counters and grants as the journal has them. What it says is believed only within what the profile permits. */
 export function restore(broker: Broker, journal: Journal): void {
-  const { stages, grants, reporter, bound, programs, own } = broker;
+  const { stages, grants, reporter, bound, programs, own, patience } = broker;
   if (journal.epoch > 0) stages.move(journal.epoch);
   if (stages.grantsNothingMore) own.seal();
   if (journal.programStarted) programs.take();
   const { allowed, denied } = journal.counts;
   reporter.allowed = allowed;
   reporter.denied = denied;
+  patience.continueFrom(journal.refusals);
   const snapshot = readSnapshot(broker, journal);
   if (snapshot === undefined) return;
   grants.continueFrom(snapshot.nextGrant);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Command } from 'commander';
-import { compileFilter } from '../compiler/index.ts';
+import { compileFilter, compileProfile } from '../compiler/index.ts';
 import { RatchetError } from '../errors.ts';
-import type { Arch } from '../policy/types.ts';
+import type { Arch, ResolvedProfile } from '../policy/types.ts';
 import { countsOption } from '../profile-counts.ts';
 import { decodeProgram, describeAction, disassemble } from '../simulator/index.ts';
 import { verifyFilter } from '../verifier/index.ts';
@@ -17,6 +17,7 @@ interface CompileOptions {
   readonly role?: string;
   readonly arch?: string;
   readonly feature: readonly string[];
+  readonly installed?: true;
   readonly format: string;
   readonly output: string;
 }
@@ -33,6 +34,10 @@ export function addCompile(program: Command): void {
     .option('--role <role>', 'the rules for threads of this role')
     .option('--arch <arch>', 'x86_64, aarch64 or riscv64 (default: this machine)')
     .option('--feature <name>', 'with this feature of the profile (repeatable)', collect, [])
+    .option(
+      '--installed',
+      'the program that `run` installs, and `attest` tells the SHA-256 of: what the broker decides is left to it, and what earlier stages refuse is left out',
+    )
     .option('--format <format>', 'raw (struct sock_filter), asm, c or json', 'raw')
     .requiredOption('-o, --output <file>', 'where to; - for standard output')
     .action((name: string, options: CompileOptions) => {
@@ -44,9 +49,20 @@ export function addCompile(program: Command): void {
 
 function compileStage(name: string, arch: Arch, options: CompileOptions): Uint8Array {
   const profile = loadAnyProfile(name, { arch, features: options.feature });
+  if (options.installed === true) return installedProgram(profile, options);
   const filter = chosenFilter(chosenStage(profile, options.stage), options.role);
   const { program } = compileFilter(filter, countsOption(profile));
   verifyFilter(program, filter);
+  return program;
+}
+
+function installedProgram(profile: ResolvedProfile, { stage, role }: CompileOptions): Uint8Array {
+  const { name } = chosenStage(profile, stage);
+  // Refuses a role that the stage does not have.
+  chosenFilter(chosenStage(profile, stage), role);
+  const compiled = compileProfile(profile, countsOption(profile)).stages.find((candidate) => candidate.name === name);
+  const program = role === undefined ? compiled?.program : compiled?.roles[role]?.program;
+  if (program === undefined) throw new Error(`stage ${name} was not compiled`);
   return program;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { closeSync, openSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { bindControl, type ControlServer } from '../control/server.ts';
@@ -13,6 +13,7 @@ import { type Grant, parseGrant } from '../policy/index.ts';
 import type { Vmm } from '../vmm/vmm.ts';
 import { collect } from './collect.ts';
 import { complain } from './output.ts';
+import { replaceFile } from './replace-file.ts';
 import { parseVariables, runGroup } from './run-group.ts';
 
 interface RunOptions {
@@ -245,7 +246,7 @@ async function writeReports(sandbox: Sandbox<Vmm>, file: string): Promise<void> 
 
 async function writeReport(sandbox: Sandbox<Vmm>, file: string): Promise<void> {
   try {
-    writeFileSync(file, `${JSON.stringify(await sandbox.attest())}\n`);
+    replaceFile(file, `${JSON.stringify(await sandbox.attest())}\n`);
   } catch (error) {
     complain(`the report ${file} could not be written: ${(error as Error).message}`);
   }

@@ -125,6 +125,7 @@ export async function launchVmm(
       adapter: prepared,
       profile,
       compiled,
+      source: { name: profile.name, file: profile.file, features: options.features ?? [], arch: profile.arch },
       path,
       broker,
       process: staged,

@@ -8,9 +8,20 @@ export interface Mechanism {
   readonly reason: string;
 }
 
+/** From what the programs were compiled: `ratchet compile FILE --feature F --stage S [--role R] --installed` gives their bytes. */
+export interface ProgramSource {
+  readonly name: string;
+  readonly file: string;
+  readonly features: readonly string[];
+  readonly arch: string;
+}
+
 /** What holds for each thread right now, as read from outside. */
 export interface EnforcementReport {
   readonly pid: number;
+  readonly profile: ProgramSource;
+  /** Filters that every thread has from outside, a container's for instance. They come first, and are not in `programs`. */
+  readonly inheritedFilters: number;
   readonly stage: string;
   readonly ok: boolean;
   readonly mechanisms: readonly Mechanism[];
@@ -27,6 +38,8 @@ export interface EnforcementReport {
 
 export function makeReport(found: {
   readonly pid: number;
+  readonly profile: ProgramSource;
+  readonly inheritedFilters: number;
   readonly stage: string;
   /** What each thread is for, by thread id. */
   readonly labels: ReadonlyMap<number, string>;
@@ -42,11 +55,13 @@ export function makeReport(found: {
   readonly failure?: Error;
   readonly broker: BrokerAttestation;
 }): EnforcementReport {
-  const { pid, stage, labels, verification, failure } = found;
+  const { pid, profile, inheritedFilters, stage, labels, verification, failure } = found;
   const threads = verification?.threads ?? [];
   const every = `on all ${threads.length} threads`;
   return {
     pid,
+    profile,
+    inheritedFilters,
     stage,
     ok: failure === undefined && found.broker.ok && !found.soak,
     mechanisms: [

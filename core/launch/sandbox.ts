@@ -25,7 +25,7 @@ import type { EventStream, SandboxEvent } from './events.ts';
 import { describeExit, type ExitStatus, exitOf } from './exit-status.ts';
 import { KernelRecords } from './kernel-records.ts';
 import { killByPidfd, signalByPidfd } from './kill.ts';
-import { type EnforcementReport, makeReport } from './report.ts';
+import { type EnforcementReport, makeReport, type ProgramSource } from './report.ts';
 import { RuntimeGrant, type RuntimeGrantOptions } from './runtime-grant.ts';
 import { StageEngine } from './stage-engine.ts';
 import type { StagedProcess } from './stager.ts';
@@ -35,6 +35,7 @@ export interface SandboxParts<V extends Vmm> {
   readonly adapter: PreparedVmm<V>;
   readonly profile: ResolvedProfile;
   readonly compiled: CompiledProfile;
+  readonly source: ProgramSource;
   readonly path: string;
   readonly broker: BrokerKeeper;
   readonly process: StagedProcess;
@@ -268,6 +269,8 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     const roles = this.#parts.compiled.stages.flatMap(({ roles }) => Object.keys(roles));
     return makeReport({
       pid: this.pid,
+      profile: this.#parts.source,
+      inheritedFilters: this.#parts.inheritedFilters,
       stage: this.stage,
       labels,
       roles: [...new Set(roles)].filter((role) => this.#engine.hasRole(role)),

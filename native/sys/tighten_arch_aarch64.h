@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Written from the kernel's arch/arm64/kernel/{signal,ptrace}.c. It has neither been compiled for such a
-// machine nor run on one yet.
+// Written from the kernel's arch/arm64/kernel/{signal,ptrace}.c. It compiles (Debian's g++-aarch64-linux-gnu), and has not run on such a
+// machine yet.
 #pragma once
 
 #include <elf.h>

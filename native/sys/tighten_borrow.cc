@@ -19,13 +19,15 @@ StepFailure at(const char* step, const Failure& failure) { return {step, failure
 
 }  // namespace
 
-bool can_carry_calls(Tracee& tracee) {
+Outcome why_no_calls(Tracee& tracee) {
+  const Failure foreign{ENOEXEC, "ptrace"};
   auto registers = tracee.registers();
-  if (!registers.ok() || !arch::native_code(registers.value())) return false;
+  if (!registers.ok()) return registers.failure();
+  if (!arch::native_code(registers.value())) return foreign;
   std::array<std::uint8_t, arch::syscall_instruction.size()> bytes{};
   const std::uint64_t at = arch::instruction_pointer(registers.value());
   const bool at_syscall = !tracee.read_memory(at, bytes) && bytes == arch::syscall_instruction;
-  return arch::restart_can_be_kept(registers.value(), at_syscall);
+  return arch::restart_can_be_kept(registers.value(), at_syscall) ? Outcome() : foreign;
 }
 
 std::optional<StepFailure> BorrowedThread::save() {

@@ -14,8 +14,8 @@
 
 namespace ratchet {
 
-/// At an event stop: native code, and nothing under way that an injected call would upset.
-bool can_carry_calls(Tracee& tracee);
+/// At an event stop. ENOEXEC for foreign code, or when something is under way that an injected call would upset; ESRCH.
+Outcome why_no_calls(Tracee& tracee);
 
 class BorrowedThread {
  public:
@@ -26,7 +26,7 @@ class BorrowedThread {
   pid_t tid() const { return tracee_->tid(); }
   void tell(const char* step) const { observer_->tell(step, tid()); }
 
-  bool usable() { return can_carry_calls(*tracee_); }
+  Outcome why_unusable() { return why_no_calls(*tracee_); }
   /// Saves what will be changed, and makes the death of our thread the death of the process. A failure: nothing was changed.
   std::optional<StepFailure> save();
   /// Blocks the signals. From here to let_go() a failure leaves the thread traced with EXITKILL: the process dies as our thread ends.

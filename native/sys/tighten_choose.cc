@@ -23,7 +23,7 @@ std::variant<Chosen, NotInjected> Choice::stop_one(const std::vector<pid_t>& tid
         continue;
       }
       if (stopped.ok()) {
-        if (can_carry_calls(candidate->tracee)) {
+        if (!why_no_calls(candidate->tracee)) {
           chosen_ = candidate->tracee.tid();
           return Chosen{&candidate->tracee, candidate->asked};
         }

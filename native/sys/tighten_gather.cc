@@ -21,6 +21,7 @@ std::optional<NotInjected> Gathering::stop(const std::vector<pid_t>& named, bool
   for (Backoff backoff;; backoff.pause()) {
     const std::vector<pid_t> tids = everyone ? process_.tasks() : named;
     const pid_t late = awaited_.empty() ? (tids.empty() ? 0 : tids.front()) : awaited_.front().tid();
+    if (!process_.alive()) return NotInjected{"process", ESRCH, late, false};
     if (deadline.passed()) return NotInjected{"stop", ETIMEDOUT, late, false};
     // Those that came too late last time; they are let go as they come.
     collect(true);
@@ -83,6 +84,8 @@ void Gathering::collect(bool look_for_ends) {
     }
     const auto next = std::next(at);
     if (stopped.ok() && stopped.value()) {
+      // At once: were our thread to end now, a call that answers any interruption with EINTR would go on as if nothing had been.
+      (void)hide_interruption(*at, process_);
       stopped_.splice(stopped_.end(), awaited_, at);
     } else {
       awaited_.erase(at);
@@ -107,10 +110,7 @@ bool Gathering::knows(pid_t tid) const {
 
 /// Should one of these fail, the end of the tracer thread lets it go.
 void Gathering::let_go() {
-  for (Tracee& tracee : stopped_) {
-    (void)hide_interruption(tracee, process_);
-    (void)tracee.detach();
-  }
+  for (Tracee& tracee : stopped_) (void)tracee.detach();
   stopped_.clear();
 }
 

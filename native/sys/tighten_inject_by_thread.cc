@@ -51,7 +51,11 @@ Outcomes InjectionByThread::run() {
   const Deadline deadline(options_.deadline);
   // Half of the time for what can be given up without harm, the rest for what cannot.
   const Deadline harmless = deadline.share(2);
-  auto instruction = find_syscall_instruction(process_, options_.pid);
+  const auto tids = process_.tasks();
+  // The leader may be a zombie, whose memory is gone.
+  const auto living = std::find_if(tids.begin(), tids.end(), [this](pid_t tid) { return !process_.ending(tid); });
+  if (living == tids.end()) return refused("process", ESRCH, options_.pid);
+  auto instruction = find_syscall_instruction(process_, *living);
   if (!process_.alive()) return refused("process", ESRCH, options_.pid);
   if (!instruction.ok()) {
     const int error = instruction.failure().error;
@@ -101,7 +105,7 @@ std::optional<NotInjected> InjectionByThread::foresee(std::uint64_t instruction)
   for (std::size_t index = 0; index < threads_.size(); index++) {
     BorrowedThread& thread = threads_[index];
     thread.tell("foresee");
-    if (!thread.usable()) return refused("architecture", ENOEXEC, thread.tid());
+    if (const Outcome foreign = thread.why_unusable()) return refused("architecture", foreign->error, thread.tid());
     auto read = installed_filters(thread.tid());
     // Not permitted to read them: then the calls tell, which is as good unless the filter kills.
     const auto installed = read.ok() ? std::move(read.value()) : std::vector<std::vector<sock_filter>>{};

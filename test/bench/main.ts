@@ -7,11 +7,18 @@ import { print, style, table } from '../../core/cli/output.ts';
 import { packagePath } from '../../native/package-path.ts';
 import type { Figure } from './figure.ts';
 import { benchFilters } from './filters.ts';
+import { benchTightenSoak } from './soak-tighten.ts';
 import { benchTighten } from './tighten.ts';
 
 type Suite = () => Promise<readonly Figure[]>;
 
-const suites: Readonly<Record<string, Suite>> = { filters: benchFilters, tighten: benchTighten };
+const suites: Readonly<Record<string, Suite>> = {
+  filters: benchFilters,
+  tighten: benchTighten,
+  'tighten-soak': benchTightenSoak,
+};
+/** Run when they are named. */
+const long: readonly string[] = ['tighten-soak'];
 
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => suites[name] === undefined);
@@ -20,7 +27,7 @@ if (unknown.length > 0) {
   process.exitCode = 2;
 } else {
   for (const [name, suite] of Object.entries(suites)) {
-    if (wanted.length > 0 && !wanted.includes(name)) continue;
+    if (wanted.length > 0 ? !wanted.includes(name) : long.includes(name)) continue;
     print(style('bold', `\n${name} (load ${loadavg()[0]?.toFixed(1)} before)`));
     const figures = await suite();
     print(table([['figure', 'median', 'p99', 'unit', 'ratio', 'against', 'n', 'goal', 'met'], ...figures.map(row)]));

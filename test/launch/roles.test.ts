@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Threads of a real QEMU with filters of their own: given before the guest runs, kept and added to in later stages, and given to threads that come later.
-import { readdirSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { EnforcementReport } from '../../core/launch/report.ts';
 import type { Sandbox } from '../../core/launch/sandbox.ts';
 import { ownFilterCount, readTasks } from '../../core/stages/tasks.ts';
+import { sha256 } from '../../core/stages/verify.ts';
+import { ratchet } from '../cli/ratchet.ts';
 import { launchBare } from './bare.ts';
 import { profileWithRoles, vcpuAndIo } from './profile-with-roles.ts';
 
@@ -99,6 +103,33 @@ describe('roles', () => {
   });
 });
 
+test('the report says from what each program was compiled, and compile gives the same bytes', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'ratchet-roles-'));
+  const profile = join(folder, 'own.yaml');
+  writeFileSync(profile, JSON.stringify(profileWithRoles(vcpuAndIo)));
+  const output = join(folder, 'program');
+  try {
+    await using sandbox = await launchBare([], {
+      profile,
+      allow: [{ request: 'connect', target: 'tcp:127.0.0.1:9' }],
+    });
+    const report = await sandbox.attest();
+    const { file, features, arch } = report.profile;
+    const { programs } = report.threads.find(({ role }) => role === 'vcpu') ?? { programs: [] };
+    expect(programs).toHaveLength(3);
+    for (const { stage, role, sha256: attested } of programs) {
+      const options = ['--stage', stage, '--arch', arch, ...features.flatMap((name) => ['--feature', name])];
+      const forRole = role === undefined ? [] : ['--role', role];
+      expect(ratchet('compile', file, ...options, ...forRole, '--installed', '-o', output)).toMatchObject({
+        status: 0,
+      });
+      expect([stage, role, sha256(readFileSync(output))]).toEqual([stage, role, attested]);
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
 describe('a profile whose roles could not be given is refused before anything starts:', () => {
   test.each([
     [
@@ -123,4 +154,18 @@ describe('a profile whose roles could not be given is refused before anything st
       message: expect.stringMatching(message),
     });
   });
+});
+
+test('a later stage reaches vCPUs that run their guest in KVM', async () => {
+  const machine = ['-machine', 'pc,accel=kvm', '-smp', '2,maxcpus=3'];
+  await using sandbox = await launchBare(machine, { profile: profileWithRoles(vcpuAndIo) });
+  expect(await sandbox.vmm.qmp.executeAny('query-kvm')).toMatchObject({ enabled: true });
+  expect(await sandbox.enter('sealed')).toMatchObject({ ok: true, stage: 'sealed' });
+  await sandbox.vmm.hotplug.addCpu();
+  const report = await sandbox.attest();
+  expect(report).toMatchObject({ ok: true });
+  expect(report.threads.filter(({ role }) => role === 'vcpu').map(({ filters }) => filters - inherited)).toEqual([
+    5, 5, 5,
+  ]);
+  expect(await sandbox.vmm.status()).toMatchObject({ running: true });
 });

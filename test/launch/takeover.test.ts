@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { native } from '../../native/index.ts';
 import { launchBare, nextEvent } from './bare.ts';
 import { listenOnLoopback } from './loopback.ts';
+import { makeCall } from './make-call.ts';
 import { waitFor } from './processes.ts';
 
 const isReplaced = (event: { readonly type: string }) =>
@@ -60,6 +61,21 @@ test('a call that was under way fails, and the next one is served by the new bro
   await sandbox.vmm.qmp.executeAny('migrate', { uri: server.address });
   await waitFor('the connection', () => server.connections() > 0);
   hole.close();
+});
+
+test('refusals that count against the limit go on counting', async () => {
+  const max = 3;
+  await using sandbox = await launchBare([], { maxRefusals: max });
+  expect((await sandbox.status()).broker.denied).toBe(0);
+  const refused = (): Promise<number> => makeCall({ pid: sandbox.pid, tid: sandbox.pid }, 'chdir', ['/']);
+  for (let call = 1; call < max; call++) expect(await refused()).toBeLessThan(0);
+  const replaced = nextEvent(sandbox, isReplaced);
+  process.kill((await sandbox.status()).broker.pid, 'SIGKILL');
+  await replaced;
+  const violation = nextEvent(sandbox, ({ type }) => type === 'violation');
+  await Promise.allSettled([refused()]);
+  expect(await violation).toMatchObject({ words: expect.stringContaining(`was refused ${max} calls`) });
+  expect(await sandbox.exited).toMatchObject({ signal: 'SIGKILL' });
 });
 
 test('one that dies again and again is given up, and then the kernel answers', async () => {

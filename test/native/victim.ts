@@ -2,7 +2,7 @@
 // Starts a program of programs/victim.c and talks to it.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { type Inspection, native } from '../../native/index.ts';
 import { packagePath } from '../../native/package-path.ts';
@@ -47,8 +47,7 @@ export class Victim {
   }
 
   inject(program: Buffer = allowAll): ReturnType<typeof native.injectFilter> {
-    const pid = this.#isLeader() ? this.pid : (this.child.pid as number);
-    return native.injectFilter({ pid, pidfd: this.pidfd, program, deadlineMs: 10_000 });
+    return native.injectFilter({ pid: this.#process(), pidfd: this.pidfd, program, deadlineMs: 10_000 });
   }
 
   inspect(deadlineMs = 10_000): Inspection {
@@ -57,8 +56,8 @@ export class Victim {
 
   /** Gives every thread a filter, each by itself. */
   injectByThread(program: Buffer = allowAll): ReturnType<typeof native.injectByThread> {
-    const { pid, pidfd } = this;
-    return native.injectByThread({ pid, pidfd, programs: [program], threads: [], others: [0], deadlineMs: 10_000 });
+    const wanted = { programs: [program], threads: [], others: [0], deadlineMs: 10_000 };
+    return native.injectByThread({ pid: this.#process(), pidfd: this.pidfd, ...wanted });
   }
 
   /** Threads that were not sent through user mode, since they wait for a supervisor. */
@@ -110,6 +109,10 @@ export class Victim {
     await this.ended();
   }
 
+  #process(): number {
+    return this.#isLeader() ? this.pid : (this.child.pid as number);
+  }
+
   #isLeader(): boolean {
     return readFileSync(`/proc/${this.pid}/status`, 'utf8').includes(`\nTgid:\t${this.pid}\n`);
   }
@@ -146,23 +149,17 @@ export function buildStaticVictim(): string {
   return program;
 }
 
-/** `programs/tighten-fault.cc` with the engine that it tests. */
+/** `programs/tighten-fault.cc` with the engine that it tests. Built unless it is newer than all of it: this takes a while. */
 export function buildFaultProgram(): string {
   const program = packagePath('build/test/tighten-fault');
+  const layer = readdirSync(packagePath('native/sys')).map((file) => packagePath(`native/sys/${file}`));
+  const main = packagePath('test/native/programs/tighten-fault.cc');
+  const builtMs = statSync(program, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  if ([main, ...layer].every((file) => statSync(file).mtimeMs < builtMs)) return program;
   mkdirSync(packagePath('build/test'), { recursive: true });
-  const engine = readdirSync(packagePath('native/sys'))
-    .filter((file) => /^(tighten.*|processes)\.cc$/.test(file))
-    .map((file) => packagePath(`native/sys/${file}`));
-  const flags = [
-    '-std=c++20',
-    '-O1',
-    '-g',
-    '-fsanitize=undefined',
-    '-fno-sanitize-recover',
-    '-D_GNU_SOURCE',
-    '-pthread',
-  ];
-  const sources = [packagePath('test/native/programs/tighten-fault.cc'), ...engine];
-  execFileSync('g++', [...flags, `-I${packagePath('native')}`, '-o', program, ...sources], { stdio: 'inherit' });
+  const engine = layer.filter((file) => /\/(tighten.*|processes)\.cc$/.test(file));
+  const flags = ['-std=c++20', '-g', '-fsanitize=undefined', '-fno-sanitize-recover', '-D_GNU_SOURCE', '-pthread'];
+  const include = `-I${packagePath('native')}`;
+  execFileSync('g++', [...flags, include, '-o', program, main, ...engine], { stdio: 'inherit' });
   return program;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Injects an allow-all filter, and has something happen before one of the steps: `tighten-fault PID STEP EVENT`. EVENT is `die` (this
+// Injects an allow-all filter, and has something happen before one of the steps: `tighten-fault PID STEP EVENT WAY`. WAY is `together` or
+// `by-thread`; EVENT is `die` (this
 // program is killed), `kill` (the target is), `signal` (it gets SIGRTMIN), `sigsys` (SIGSYS), `stop` (SIGSTOP), `continue` (SIGSTOP and
 // SIGCONT) or `none`; STEP `*` is every step. Prints "ok" or "STEP ERRNO TID dirty|clean", and the steps on stderr.
 #include <fcntl.h>
@@ -15,6 +16,8 @@
 #include <string>
 
 #include "sys/tighten.h"
+
+using namespace ratchet;
 
 namespace {
 
@@ -41,19 +44,25 @@ void happen(const char* step, pid_t, void* context) {
   }
 }
 
+template <typename Done>
+int say(const std::variant<Done, NotInjected>& outcome) {
+  if (const auto* refusal = std::get_if<NotInjected>(&outcome)) {
+    std::printf("%s %s %d %s\n", refusal->step, strerrorname_np(refusal->error), refusal->tid, refusal->dirty ? "dirty" : "clean");
+  } else {
+    std::puts("ok");
+  }
+  return 0;
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
-  if (count != 4) return 2;
+  if (count != 5) return 2;
   const pid_t pid = std::atoi(arguments[1]);
   Fault fault{static_cast<int>(::syscall(SYS_pidfd_open, pid, 0U)), arguments[2], arguments[3]};
   const sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
   const std::span program(reinterpret_cast<const std::uint8_t*>(&allow), sizeof allow);
-  const auto outcome = ratchet::inject_filter({pid, fault.pidfd, program, std::chrono::seconds(10), {happen, &fault}});
-  if (std::holds_alternative<ratchet::Injected>(outcome)) {
-    std::puts("ok");
-    return 0;
-  }
-  const auto& refusal = std::get<ratchet::NotInjected>(outcome);
-  std::printf("%s %s %d %s\n", refusal.step, strerrorname_np(refusal.error), refusal.tid, refusal.dirty ? "dirty" : "clean");
+  const StepObserver observer{happen, &fault};
+  if (std::strcmp(arguments[4], "together") == 0) return say(inject_filter({pid, fault.pidfd, program, std::chrono::seconds(10), observer}));
+  return say(inject_by_thread({pid, fault.pidfd, {program}, {}, {0}, std::chrono::seconds(10), observer}));
 }
