@@ -20,7 +20,7 @@ export interface CompileOptions {
   readonly counts?: CallCounts;
   /** Numbers that another filter of the chain keeps out of the kernel's bitmap: this filter runs for them too. */
   readonly uncached?: ReadonlySet<number>;
-  /** Longest run of intervals that is solved exactly (default 64). More is slower to compile and rarely a better program. */
+  /** Longest run of intervals that is solved exactly (default 64). Time grows with its third power. */
   readonly exactItems?: number;
   /** Most values taken out of one run of intervals one after the other (default 6). */
   readonly maxPeeled?: number;

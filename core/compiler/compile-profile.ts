@@ -2,7 +2,7 @@
 // A profile to its programs, each proven. The programs of later stages and of roles are the shorter of the whole policy and of what it changes.
 
 import { RatchetError } from '../errors.ts';
-import { supervise } from '../policy/supervise.ts';
+import { type SupervisedStage, supervise } from '../policy/supervise.ts';
 import type { FilterPolicy, ResolvedProfile } from '../policy/types.ts';
 import { encodeAction, returnValue } from '../simulator/action.ts';
 import { maxInstructions } from '../simulator/instruction.ts';
@@ -14,6 +14,7 @@ import { compareDiagrams, meaningOf, unproven } from '../verifier/verify.ts';
 import { type CompiledFilter, type CompileOptions, compileTarget } from './compile-filter.ts';
 import { chainOf, deltaTarget } from './delta.ts';
 import { expectedInstructions } from './expected-cost.ts';
+import { isPermitting } from './target-weight.ts';
 
 /** A program, and whether it stands alone or leans on the programs installed before it. */
 export interface CompiledProgram extends CompiledFilter {
@@ -47,8 +48,7 @@ export function compileProfile(profile: ResolvedProfile, options: CompileOptions
   const diagrams = new Diagrams();
   assertTightens(diagrams, profile);
   const supervised = supervise(profile);
-  const filters = supervised.stages.flatMap((stage) => [stage.filter, ...Object.values(stage.roles)]);
-  const uncached = options.uncached ?? uncachedNumbers(diagrams, filters);
+  const uncached = options.uncached ?? uncachedNumbers(diagrams, supervised.stages);
   const tuned = { ...options, uncached };
   let installed: Diagram | undefined;
   let chainLength = 0;
@@ -117,13 +117,22 @@ function shortest(
   return cost(full) < cost(delta) ? full : delta;
 }
 
-/** Numbers that at least one policy does not allow whatever the arguments: the kernel runs the whole chain for them. */
-function uncachedNumbers(diagrams: Diagrams, policies: readonly FilterPolicy[]): Set<number> {
+/**
+ * Numbers for which the kernel runs the whole chain: a stage does not allow them whatever the arguments. Of a role only those count that it lets pass
+ * for some arguments: its threads do not make the calls that it refuses, and other threads do not have its filter.
+ */
+function uncachedNumbers(diagrams: Diagrams, stages: readonly SupervisedStage[]): Set<number> {
   const allowed = diagrams.terminal(returnValue.allow);
   const uncached = new Set<number>();
-  for (const policy of policies)
+  const add = (policy: FilterPolicy, counts: (decision: Diagram) => boolean): void => {
     for (const { from, to, decision } of numberRanges(diagrams, policy))
-      if (decision !== allowed) for (let nr = from; nr <= Math.min(to, policy.lastKnownNr); nr++) uncached.add(nr);
+      if (decision !== allowed && counts(decision))
+        for (let nr = from; nr <= Math.min(to, policy.lastKnownNr); nr++) uncached.add(nr);
+  };
+  for (const { filter, roles } of stages) {
+    add(filter, () => true);
+    for (const role of Object.values(roles)) add(role, (decision) => isPermitting(diagrams, decision));
+  }
   return uncached;
 }
 

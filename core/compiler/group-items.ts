@@ -43,7 +43,7 @@ export function groupItems(
 function heavyTest(items: readonly SearchItem[], limit: number): (item: SearchItem) => boolean {
   const weights = items.map((item) => item.weight).sort((a, b) => b - a);
   const total = weights.reduce((a, b) => a + b, 0);
-  const threshold = Math.max(weights[Math.floor(limit / 4)] ?? 0, (total / limit) * 0.25);
+  const threshold = Math.max(weights[Math.floor(limit / 3)] ?? 0, (total / limit) * 0.05);
   return (item) => item.weight > threshold;
 }
 

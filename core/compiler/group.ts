@@ -21,7 +21,7 @@ export function single(item: SearchItem): Group {
   };
 }
 
-/** The heaviest peelable groups of a run, heaviest first, at most `depth`; ties go to the lower index. */
+/** Tells the heaviest peelable groups of a run, heaviest first, at most `depth`; ties go to the lower index. */
 export function heaviestByRun(
   groups: readonly Group[],
   depth: number,
@@ -30,19 +30,12 @@ export function heaviestByRun(
     .map((_, index) => index)
     .filter((index) => (groups[index] as Group).peelable)
     .sort((a, b) => (groups[b] as Group).weight - (groups[a] as Group).weight || a - b);
-  const known = new Map<number, readonly number[]>();
   return (first, last) => {
-    const key = first * groups.length + last;
-    let found = known.get(key);
-    if (found === undefined) {
-      const list: number[] = [];
-      for (const index of order) {
-        if (list.length === depth) break;
-        if (index >= first && index <= last) list.push(index);
-      }
-      found = list;
-      known.set(key, found);
+    const list: number[] = [];
+    for (const index of order) {
+      if (list.length === depth) break;
+      if (index >= first && index <= last) list.push(index);
     }
-    return found;
+    return list;
   };
 }

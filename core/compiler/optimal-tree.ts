@@ -26,6 +26,10 @@ const leafHere = -2;
 const peelNext = -1;
 const peelOdd = -3;
 
+/** Keys of groups of several items count down from -1, those of places up from 0. */
+const none = -0x80000000;
+const several = none + 1;
+
 class TreeTable {
   private readonly groups: readonly Group[];
   private readonly price: number;
@@ -40,6 +44,11 @@ class TreeTable {
   private readonly heaviest: (first: number, last: number) => readonly number[];
   /** The groups that are peeled off the run that is being solved. */
   private readonly gone: Uint8Array;
+  /** For each run the place of its groups that cannot be peeled: `none` without such, `several` where they are of more than one place. */
+  private readonly background: Int32Array;
+  /** Of the last `bestSplit`. */
+  private splitCost = 0;
+  private splitMiddle = 0;
 
   constructor(groups: readonly Group[], maxPeeled: number, price: number) {
     const depth = Math.min(maxPeeled, groups.filter(({ peelable }) => peelable).length);
@@ -53,6 +62,7 @@ class TreeTable {
     this.keys = Int32Array.from(groups, ({ key }) => key);
     this.heaviest = heaviestByRun(groups, depth);
     this.gone = new Uint8Array(groups.length);
+    this.background = this.backgrounds();
     groups.forEach(({ weight }, index) => {
       this.prefix[index + 1] = (this.prefix[index] as number) + weight;
     });
@@ -63,6 +73,21 @@ class TreeTable {
     for (let count = 1; count <= length; count++)
       for (let first = 0; first + count <= length; first++) this.solveRun(first, first + count - 1);
     return { tree: this.rebuild(0, length - 1, 0), cost: this.cost[this.at(0, length - 1, 0)] as number };
+  }
+
+  private backgrounds(): Int32Array {
+    const { groups, keys } = this;
+    const { length } = groups;
+    const found = new Int32Array(length ** 2);
+    for (let first = 0; first < length; first++) {
+      let background = none;
+      for (let last = first; last < length; last++) {
+        const key = keys[last] as number;
+        if (!(groups[last] as Group).peelable) background = background === none || background === key ? key : several;
+        found[first * length + last] = background;
+      }
+    }
+    return found;
   }
 
   private at(first: number, last: number, peeled: number): number {
@@ -78,7 +103,7 @@ class TreeTable {
       weight -= this.weights[index] as number;
     }
     for (let peeled = top.length; peeled >= 0; peeled--) {
-      this.solveState(first, last, peeled, Math.max(0, weight));
+      this.solveState(first, last, peeled, Math.max(0, weight), top[peeled]);
       const index = top[peeled - 1];
       if (index === undefined) return;
       this.gone[index] = 0;
@@ -86,7 +111,8 @@ class TreeTable {
     }
   }
 
-  private solveState(first: number, last: number, peeled: number, weight: number): void {
+  /** `next`: the one that would be peeled, if any may be. */
+  private solveState(first: number, last: number, peeled: number, weight: number, next: number | undefined): void {
     const slot = this.at(first, last, peeled);
     const odd = this.oddOnes(first, last);
     if (odd?.values.length === 0) {
@@ -100,7 +126,6 @@ class TreeTable {
       best = this.oddCost(odd, weight);
       bestChoice = peelOdd;
     }
-    const next = this.heaviest(first, last)[peeled];
     if (next !== undefined) {
       const hit = this.weights[next] as number;
       const sum =
@@ -113,21 +138,17 @@ class TreeTable {
         bestChoice = peelNext;
       }
     }
-    const split = this.bestSplit(first, last, peeled, weight);
-    if (split.cost < best) {
-      best = split.cost;
-      bestChoice = split.middle;
+    this.bestSplit(first, last, peeled, weight);
+    if (this.splitCost < best) {
+      best = this.splitCost;
+      bestChoice = this.splitMiddle;
     }
     this.cost[slot] = best;
     this.choice[slot] = bestChoice;
   }
 
-  private bestSplit(
-    first: number,
-    last: number,
-    peeled: number,
-    weight: number,
-  ): { readonly cost: number; readonly middle: number } {
+  /** Leaves what it found in `splitCost` and `splitMiddle`: an object for each of a million states would cost more than the search. */
+  private bestSplit(first: number, last: number, peeled: number, weight: number): void {
     const { cost, gone, weights, layers } = this;
     const { length } = this.groups;
     let best = Number.POSITIVE_INFINITY;
@@ -152,12 +173,14 @@ class TreeTable {
         bestMiddle = middle;
       }
     }
-    return { cost: weight + this.price + best, middle: bestMiddle };
+    this.splitCost = weight + this.price + best;
+    this.splitMiddle = bestMiddle;
   }
 
   /** What is left of a run as one place and a few single values that lead elsewhere; undefined where it is not of this form. */
   private oddOnes(first: number, last: number): OddOnes | undefined {
     const { gone, keys, groups } = this;
+    if (this.background[first * groups.length + last] === several) return undefined;
     let leaf = -1;
     // The background is what cannot be peeled, or else the place of the first that is left.
     for (let index = first; index <= last; index++) {

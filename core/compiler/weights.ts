@@ -15,8 +15,11 @@ export interface WordCount {
   readonly count: number;
 }
 
-/** Share of a call that the kernel's bitmap answers: not nothing, because kernels before 5.11 have none and every number is run at attach. */
-export const cachedShare = 0.002;
+/**
+ * Share of a call that the kernel's bitmap answers: not nothing, because kernels before 5.11 have none and every number is run at attach. These calls are
+ * a hundred times as many as the others, and must not weigh as much together.
+ */
+export const cachedShare = 1e-4;
 
 /** Weight of a number that was never seen, as a share of all calls, by what happens to it. */
 export const unseenShare = { decidedByArguments: 0.0005, permitted: 1e-5, refused: 1e-5 } as const;

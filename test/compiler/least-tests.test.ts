@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { leastByCountedPeels } from '../bench/bound/counted-peels.ts';
 import { leastOfAllTrees, leastTests, type Sought } from '../bench/bound/least-tests.ts';
 
 const arbitrarySought = (most: number): fc.Arbitrary<Sought[]> =>
@@ -44,5 +45,20 @@ describe('the least number of tests', () => {
       }),
       { numRuns: 150 },
     );
+  });
+
+  test('is never above the best tree where peeled values are counted only, and rarely much below', () => {
+    let [bounds, wholes] = [0, 0];
+    fc.assert(
+      fc.property(arbitrarySought(13), (sought) => {
+        const whole = leastOfAllTrees(sought);
+        const bound = leastByCountedPeels(sought);
+        bounds += bound;
+        wholes += whole;
+        expect(bound).toBeLessThanOrEqual(whole + 1e-6);
+      }),
+      { numRuns: 300, seed: 7 },
+    );
+    expect(bounds / wholes).toBeGreaterThan(0.9);
   });
 });
