@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What leaves a trace: counters, one JSON line a decision, events to the launcher. A flood is summarised, and the summary says how many.
-import { type DestinationStream, destination, type Logger, pino } from 'pino';
+import { type Logger, pino } from 'pino';
 import { type BrokerEvent, clip } from '../core/broker/protocol.ts';
+import type { OwnedFd } from '../core/owned-fd.ts';
 import type { BrokerRule, Source } from '../core/policy/types.ts';
 import { errnoText } from './errno-text.ts';
+import { LogFile } from './log-file.ts';
 import type { GrantEnd, RuntimeGrant } from './runtime-grants.ts';
 import { TokenBucket } from './token-bucket.ts';
 
@@ -49,6 +51,7 @@ export class Reporter {
   allowed = 0;
   denied = 0;
   onCount: () => void = () => undefined;
+  readonly #file: LogFile;
   readonly #log: Logger;
   readonly #send: (event: BrokerEvent) => void;
   // Refusals and grants apart: nobody hides a refusal behind a flood of grants.
@@ -56,9 +59,11 @@ export class Reporter {
   readonly #grants = new TokenBucket({ burst: 200, perSecond: 50 });
   #summary: NodeJS.Timeout | undefined;
 
-  constructor(send: (event: BrokerEvent) => void, logTo: DestinationStream = logDestination()) {
+  constructor(send: (event: BrokerEvent) => void, file = new LogFile()) {
     this.#send = send;
-    this.#log = pino({ base: { pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime }, logTo);
+    this.#file = file;
+    file.onLost = () => this.#summariseSoon();
+    this.#log = pino({ base: { pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime }, file);
   }
 
   refusal(refusal: Refusal): void {
@@ -119,6 +124,7 @@ export class Reporter {
       request,
       target,
       outcome,
+      errno: granted.errno === 0 ? null : errnoText(granted.errno),
       rule: ruleText(rule),
       us: sinceUs(granted.startedMs),
     });
@@ -165,6 +171,11 @@ export class Reporter {
     this.#send({ time: now(), type: 'stage', stage, epoch, what: 'the broker judges by this stage' });
   }
 
+  /** Takes the fd. */
+  logTo(file: OwnedFd): void {
+    this.#file.use(file);
+  }
+
   /** Something about the broker itself. */
   broker(
     what: string,
@@ -185,16 +196,11 @@ export class Reporter {
     this.#summary = undefined;
     const refusals = this.#refusals.drain();
     const grants = this.#grants.drain();
+    const unwritten = this.#file.drain();
+    if (unwritten > 0) this.broker('log lines that could not be written', { count: unwritten });
     if (refusals > 0) this.broker('refusals that were counted only', { count: refusals });
     if (grants > 0) this.broker('grants that were counted only', { count: grants });
   }
-}
-
-/** stderr, written at once: no line is lost when the process is killed. A log that cannot be written must not stop the broker. */
-function logDestination(): DestinationStream {
-  const stream = destination({ fd: 2, sync: true });
-  stream.on('error', () => undefined);
-  return stream;
 }
 
 function ruleText(rule: { readonly source: Source } | undefined): string | null {

@@ -18,6 +18,7 @@ import { bindRequest } from './requests/bind.ts';
 import { connectRequest } from './requests/connect.ts';
 import { deviceRequest } from './requests/device.ts';
 import { grantRequest, revokeRequest } from './requests/grant.ts';
+import { logRequest } from './requests/log.ts';
 import { memoryRequest } from './requests/memory.ts';
 import { openRequest } from './requests/open.ts';
 import { pairRequest } from './requests/pair.ts';
@@ -145,6 +146,13 @@ export const requestTable: { readonly [T in RequestType]: Row<T> } = {
     judged: false,
     once: false,
     handler: ({ broker }, request, reply) => revokeRequest(broker, request, reply),
+  },
+  log: {
+    stages: 'all',
+    fds: 1,
+    judged: false,
+    once: false,
+    handler: ({ broker }, _, reply, fd) => logRequest(broker, fd, reply),
   },
   attachListener: {
     stages: 'all',

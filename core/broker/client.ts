@@ -199,6 +199,11 @@ export class BrokerClient {
     }
   }
 
+  /** Gives the broker another file for its log. The fd stays the caller's. */
+  async log(file: OwnedFd): Promise<void> {
+    await this.#request({ type: 'log' }, 'log', defaultTimeoutMs, () => file);
+  }
+
   async status(): Promise<BrokerStatus> {
     const { value } = await this.#request({ type: 'status' }, 'status');
     if (value.status === undefined) throw new RatchetError('BROKER_PROTOCOL', 'a status reply without a status');

@@ -136,7 +136,9 @@ const request = z.discriminatedUnion('type', [
     until: z.string().max(200).optional(),
   }),
   z.strictObject({ type: z.literal('revoke'), id, grant: z.number().int().min(1) }),
-  /** The only message that carries an fd to the broker, and only once. */
+  /** Carries the file that the log goes to from then on. */
+  z.strictObject({ type: z.literal('log'), id }),
+  /** Carries the listener, once. No other message but these two carries an fd to the broker. */
   z.strictObject({ type: z.literal('attachListener'), id }),
   z.strictObject({ type: z.literal('status'), id }),
   z.strictObject({ type: z.literal('shutdown'), id }),

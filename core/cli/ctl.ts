@@ -64,6 +64,9 @@ function ctlProgram(path: string): Command {
   add(ctl, 'status', 'stage, threads and filters, broker, grants').action(act('status', showStatus));
   add(ctl, 'stage <name>', 'enter a later stage; there is no way back').action(act('stage', showReport));
   add(ctl, 'attest', 'read every thread and program again and compare').action(act('attest', showReport));
+  add(ctl, 'metrics', 'counters as Prometheus reads them').action(
+    act('metrics', (result) => (result as { text: string }).text.trimEnd()),
+  );
   add(ctl, 'cont', 'let a paused VM run').action(act('cont', showDone('running')));
   add(ctl, 'quit', 'end the VM').action(act('quit', showDone('ended')));
 

@@ -30,6 +30,8 @@ interface RunOptions {
   readonly optional: readonly string[];
   readonly soak?: true | string;
   readonly maxRefusals?: number;
+  readonly trail?: string;
+  readonly brokerRestarts?: number;
 }
 
 const ownFailure = 125;
@@ -67,6 +69,12 @@ export function addRun(program: Command): void {
     )
     .option('--soak [stages]', 'let through and report what these stages refuse (comma-separated; default: all)')
     .option('--max-refusals <count>', 'kill the VMM at this many refusals of its calls', parseCount)
+    .option('--trail <file>', "append the broker's decisions to this file, one JSON line each; it may be rotated")
+    .option(
+      '--broker-restarts <count>',
+      'brokers that may follow one that died, within a minute (default: 3)',
+      parseCountOrNone,
+    )
     .option('--keep-capabilities', 'do not drop capabilities from the VMM')
     .passThroughOptions()
     .addHelpText(
@@ -120,6 +128,8 @@ const notForGroups = [
   'until',
   'soak',
   'maxRefusals',
+  'trail',
+  'brokerRestarts',
   'optional',
   'keepCapabilities',
 ] as const;
@@ -161,6 +171,8 @@ async function run(command: readonly [string, ...string[]], options: RunOptions)
       optional: options.optional.map(parseOptional),
       ...(options.soak === undefined ? {} : { soak: options.soak === true ? true : options.soak.split(',') }),
       ...(options.maxRefusals === undefined ? {} : { maxRefusals: options.maxRefusals }),
+      ...(options.trail === undefined ? {} : { trail: options.trail }),
+      ...(options.brokerRestarts === undefined ? {} : { brokerRestarts: options.brokerRestarts }),
       signal: ending,
       events,
       ...(options.profile === undefined ? {} : { profile: options.profile }),
@@ -217,6 +229,10 @@ function parseCount(text: string): number {
   const count = Number(text);
   if (!Number.isSafeInteger(count) || count < 1) throw new InvalidArgumentError('give a whole number above 0');
   return count;
+}
+
+function parseCountOrNone(text: string): number {
+  return text === '0' ? 0 : parseCount(text);
 }
 
 /** Asked before a VM is started. @throws RatchetError ARGUMENT_INVALID. */

@@ -5,6 +5,7 @@ import type { Sandbox } from '../launch/sandbox.ts';
 import { parseGrant } from '../policy/index.ts';
 import { Qemu } from '../qemu/qemu.ts';
 import type { Vmm } from '../vmm/vmm.ts';
+import { metricsText } from './metrics.ts';
 
 export type ControlCommand = (sandbox: Sandbox<Vmm>, commandArguments: unknown) => Promise<unknown>;
 
@@ -13,6 +14,7 @@ export const controlCommands: ReadonlyMap<string, ControlCommand> = new Map([
   row('status', z.strictObject({}), (sandbox) => sandbox.status()),
   row('stage', z.strictObject({ name: z.string() }), (sandbox, { name }) => sandbox.enter(name)),
   row('attest', z.strictObject({}), (sandbox) => sandbox.attest()),
+  row('metrics', z.strictObject({}), async (sandbox) => ({ text: metricsText(await sandbox.status()) })),
   row('cont', z.strictObject({}), (sandbox) => qemuOf(sandbox).cont()),
   row('quit', z.strictObject({}), (sandbox) => sandbox.vmm.quit()),
   row(

@@ -6,6 +6,7 @@ import type { BrokerClient } from '../broker/client.ts';
 import { journalBytes } from '../broker/protocol.ts';
 import { OwnedFd } from '../owned-fd.ts';
 import { type BrokerOptions, type BrokerProcess, endBroker, startBroker } from './broker-process.ts';
+import { TrailFile } from './trail-file.ts';
 
 /** More deaths within a minute than `restarts` are taken for a fault that comes again. */
 const windowMs = 60_000;
@@ -19,6 +20,7 @@ export class BrokerKeeper {
   #deaths: number[] = [];
   #taking: Promise<BrokerProcess | undefined> | undefined;
   #ended = false;
+  #replaced = 0;
 
   private constructor(
     options: Omit<BrokerOptions, 'journal'>,
@@ -38,11 +40,21 @@ export class BrokerKeeper {
       native.memfd({ name: 'ratchet-journal', data: new Uint8Array(journalBytes), seal: false }),
     );
     try {
-      return new BrokerKeeper(options, restarts, journal, await startBroker({ ...options, journal }));
+      const keeper = new BrokerKeeper(options, restarts, journal, await startBroker({ ...options, journal }));
+      // One that dies just then leaves it to the next, which begins with the new file.
+      if (options.log instanceof TrailFile)
+        options.log.onReopened = (file) => void keeper.current.client.log(file).catch(() => undefined);
+      return keeper;
     } catch (error) {
+      if (options.log instanceof TrailFile) options.log.close();
       journal.close();
       throw error;
     }
+  }
+
+  /** Brokers that followed one that died. */
+  get replaced(): number {
+    return this.#replaced;
   }
 
   get current(): BrokerProcess {
@@ -83,6 +95,7 @@ export class BrokerKeeper {
       throw error;
     }
     this.#current = next;
+    this.#replaced += 1;
     return next;
   }
 
@@ -98,5 +111,6 @@ export class BrokerKeeper {
     this.#giveUp();
     await endBroker(this.#current);
     this.#journal.close();
+    if (this.#options.log instanceof TrailFile) this.#options.log.close();
   }
 }

@@ -11,6 +11,7 @@ import type { ResolvedProfile } from '../policy/types.ts';
 import { requireConfined } from './attest-broker.ts';
 import { confinementFor } from './broker-confinement.ts';
 import { exitOf } from './exit-status.ts';
+import { TrailFile } from './trail-file.ts';
 
 export interface BrokerProcess {
   readonly client: BrokerClient;
@@ -22,7 +23,7 @@ export interface BrokerProcess {
 
 export interface BrokerOptions {
   readonly profile: ResolvedProfile;
-  readonly logFd: number | 'ignore' | 'inherit';
+  readonly log: number | 'ignore' | 'inherit' | TrailFile;
   readonly ownedPaths: readonly string[];
   /** The VMM is killed at this many; 0: never. */
   readonly maxRefusals?: number;
@@ -37,7 +38,7 @@ export interface BrokerOptions {
 }
 
 /**
- * Starts the broker of one VM and waits for its hello. The broker's log, one JSON line a decision, goes to `logFd`.
+ * Starts the broker of one VM and waits for its hello. The broker's log, one JSON line a decision, goes to `log`.
  * It ends when our end of the channel closes, however that happens, and removes the socket files that it bound and `ownedPaths`.
  */
 export async function startBroker(options: BrokerOptions): Promise<BrokerProcess> {
@@ -105,7 +106,15 @@ function spawnBroker(theirs: number, options: BrokerOptions, own: Confinement): 
       ...((options.maxRefusals ?? 0) > 0 ? ['--max-refusals', String(options.maxRefusals)] : []),
     ],
     {
-      stdio: ['ignore', 'ignore', options.logFd, brokerEnd.fd, profile.fd, confinement.fd, options.journal.fd],
+      stdio: [
+        'ignore',
+        'ignore',
+        options.log instanceof TrailFile ? options.log.fd : options.log,
+        brokerEnd.fd,
+        profile.fd,
+        confinement.fd,
+        options.journal.fd,
+      ],
       env: {},
     },
   );

@@ -24,6 +24,7 @@ import type { LaunchOptions } from './options.ts';
 import { OutputTail } from './output-tail.ts';
 import { Sandbox } from './sandbox.ts';
 import { type StagedProcess, startStaged } from './stager.ts';
+import { TrailFile } from './trail-file.ts';
 
 /** Within a minute. */
 const defaultBrokerRestarts = 3;
@@ -87,7 +88,7 @@ export async function launchVmm(
   const broker = await BrokerKeeper.start(
     {
       profile,
-      logFd: options.brokerLog ?? 'ignore',
+      log: options.trail === undefined ? (options.brokerLog ?? 'ignore') : TrailFile.open(options.trail),
       ownedPaths: options.ownedPaths ?? [],
       privilegedVmm: options.keepCapabilities ?? false,
       optional: options.optional ?? [],

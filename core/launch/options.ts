@@ -34,6 +34,8 @@ export interface LaunchOptions {
   readonly keepCapabilities?: boolean;
   /** Where the broker writes its decisions, one JSON line each. */
   readonly brokerLog?: number | 'ignore' | 'inherit';
+  /** A file that the broker's decisions are appended to; opened anew when it is renamed. In place of `brokerLog`. */
+  readonly trail?: string;
   /** Mechanisms that may be missing on this kernel; the report shows them as absent then. `broker-landlock` is the only one. */
   readonly optional?: readonly 'broker-landlock'[];
   /** How many brokers may follow one that died, within a minute. Default 3. With 0 the death of the broker ends brokered calls (ENOSYS). */

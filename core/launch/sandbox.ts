@@ -68,6 +68,8 @@ export interface SandboxStatus {
     readonly denied: number;
     /** Connections that are being made. */
     readonly pending: number;
+    /** Brokers that followed one that died. */
+    readonly restarts: number;
   };
   readonly grants: BrokerStatus['grants'];
   /** What may be granted while the VM runs, in this stage. */
@@ -314,6 +316,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
         alive: this.#brokerAlive,
         ...this.#brokerCounts,
         pending: broker?.pending ?? 0,
+        restarts: this.#parts.broker.replaced,
       },
       grants: broker?.grants ?? [],
       mayGrant: broker?.mayGrant ?? [],

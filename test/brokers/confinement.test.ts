@@ -65,7 +65,7 @@ test('grants bring what they need, and the sealed stage takes it away again', as
 test('the launcher reads all of it from outside, in each of its stages', async () => {
   const broker = await launchBroker({
     profile: loadProfile('qemu'),
-    logFd: 'ignore',
+    log: 'ignore',
     ownedPaths: [],
     journal: newJournal(),
     deadlineMs,

@@ -28,7 +28,7 @@ export interface Prisoner extends AsyncDisposable {
 export async function imprison(grants: readonly Grant[] = []): Promise<Prisoner> {
   const profile = withGrants(loadProfile('qemu'), grants);
   const { stages } = compileProfile(profile);
-  const broker = await startBroker({ profile, logFd: 'ignore', ownedPaths: [], journal: newJournal(), deadlineMs });
+  const broker = await startBroker({ profile, log: 'ignore', ownedPaths: [], journal: newJournal(), deadlineMs });
   const [first] = stages;
   let entered = 1;
   if (first === undefined) throw new Error('a profile without stages');
