@@ -6,13 +6,15 @@ import type { Journal } from './journal.ts';
 import type { OneProgram } from './notify/execveat.ts';
 import type { Patience } from './patience.ts';
 import type { PendingSet } from './pending.ts';
-import type { Reporter } from './reporter.ts';
+import type { Asker, Reporter } from './reporter.ts';
 import type { RuntimeGrants } from './runtime-grants.ts';
 import type { Stages } from './stages.ts';
 import type { ThreadRoles } from './thread-roles.ts';
 
 /** What every handler works with. */
 export interface Broker {
+  /** Whose requests these are; a call of the VMM has an asker of its own. */
+  readonly asker: Asker;
   readonly stages: Stages;
   readonly grants: RuntimeGrants;
   readonly authority: Authority;

@@ -56,6 +56,11 @@ export class Channel {
     this.#push({ data: encodeServerMessage({ type: 'event', event }), fds: [], isEvent: true });
   }
 
+  /** Ends it from this side. */
+  close(): void {
+    this.#end(undefined);
+  }
+
   #push(packet: Outgoing): void {
     if (this.#ended) {
       for (const fd of packet.fds) fd.close();

@@ -11,6 +11,7 @@ export const socketOption = {
   keepAlive: { level: 1, name: 9 },
   bindToInterface: { level: 1, name: 62 },
   error: { level: 1, name: 4 },
+  acceptsConnections: { level: 1, name: 30 },
   protocol: { level: 1, name: 38 },
   domain: { level: 1, name: 39 },
   v6Only: { level: 41, name: 26 },

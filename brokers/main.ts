@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { z } from 'zod';
 import { decodeConfinement, decodeProfile, journalBytes } from '../core/broker/protocol.ts';
 import { native } from '../native/index.ts';
+import { Agents } from './agents.ts';
 import { Authority } from './authority.ts';
 import { BoundFiles } from './bound-files.ts';
 import type { Broker } from './broker.ts';
@@ -18,7 +19,7 @@ import { OneProgram } from './notify/execveat.ts';
 import { NotifyLoop } from './notify/loop.ts';
 import { Patience } from './patience.ts';
 import { PendingSet } from './pending.ts';
-import { Reporter } from './reporter.ts';
+import { launcherAsks, Reporter } from './reporter.ts';
 import { RuntimeGrants } from './runtime-grants.ts';
 import { Conversation, type Session } from './serve.ts';
 import { Stages } from './stages.ts';
@@ -74,6 +75,7 @@ async function main(): Promise<void> {
     broker.pending.recheckAll();
   }, monotonicMs);
   const broker: Broker = {
+    asker: launcherAsks,
     stages,
     grants,
     authority: new Authority(stages, grants),
@@ -108,7 +110,10 @@ async function main(): Promise<void> {
     },
     listenerState: () => (loop === undefined ? 'none' : loop.ended ? 'ended' : 'attached'),
     end: () => end(exitCode.done),
+    addAgent: (fd, name) => agents.add(fd, { asker: { door: 'agent', tid: 0, thread: name } }),
+    acceptAgents: (listening, name, users) => agents.accept(listening, name, users),
   };
+  const agents = new Agents(() => session);
   const conversation = new Conversation(session, channel);
 
   // Exiting closes the listener: every call that waits, and every later one, then gets ENOSYS from the kernel.

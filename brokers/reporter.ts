@@ -9,9 +9,9 @@ import { LogFile } from './log-file.ts';
 import type { GrantEnd, RuntimeGrant } from './runtime-grants.ts';
 import { TokenBucket } from './token-bucket.ts';
 
-/** Who asked: a thread of the VMM by a system call, or the launcher (tid 0). */
+/** Who asked: a thread of the VMM by a system call, the launcher (tid 0), or an agent (its process, and the name that the launcher gave it). */
 export interface Asker {
-  readonly door: 'vmm' | 'launcher';
+  readonly door: 'vmm' | 'launcher' | 'agent';
   readonly tid: number;
   readonly thread: string;
 }

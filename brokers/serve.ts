@@ -13,6 +13,7 @@ import type { OwnedFd } from '../core/owned-fd.ts';
 import type { Broker } from './broker.ts';
 import type { Channel } from './channel.ts';
 import { errno } from './linux.ts';
+import { agentRequest, agentsRequest } from './requests/agents.ts';
 import { attachListenerRequest } from './requests/attach-listener.ts';
 import { bindRequest } from './requests/bind.ts';
 import { connectRequest } from './requests/connect.ts';
@@ -37,6 +38,9 @@ export interface Session {
   readonly attachListener: (listener: OwnedFd) => boolean;
   readonly listenerState: () => 'none' | 'attached' | 'ended';
   readonly end: () => void;
+  /** Takes the fd; false when there are too many already. */
+  readonly addAgent: (channel: OwnedFd, name: string) => boolean;
+  readonly acceptAgents: (listening: OwnedFd, name: string, users: readonly number[]) => void;
 }
 
 interface Row<T extends RequestType> {
@@ -46,6 +50,8 @@ interface Row<T extends RequestType> {
   readonly fds: 0 | 1;
   readonly judged: boolean;
   readonly once: boolean;
+  /** Whether clients beside the launcher may ask too. */
+  readonly agents?: true;
   readonly handler: (
     session: Session,
     request: Extract<Request, { type: T }>,
@@ -61,6 +67,7 @@ export const requestTable: { readonly [T in RequestType]: Row<T> } = {
     fds: 0,
     judged: true,
     once: false,
+    agents: true,
     handler: ({ broker }, request, reply) => connectRequest(broker, request, reply),
   },
   bind: {
@@ -68,6 +75,7 @@ export const requestTable: { readonly [T in RequestType]: Row<T> } = {
     fds: 0,
     judged: true,
     once: false,
+    agents: true,
     handler: ({ broker }, request, reply) => bindRequest(broker, request, reply),
   },
   open: {
@@ -75,6 +83,7 @@ export const requestTable: { readonly [T in RequestType]: Row<T> } = {
     fds: 0,
     judged: true,
     once: false,
+    agents: true,
     handler: ({ broker }, request, reply) => openRequest(broker, request, reply),
   },
   tap: {
@@ -82,6 +91,7 @@ export const requestTable: { readonly [T in RequestType]: Row<T> } = {
     fds: 0,
     judged: true,
     once: false,
+    agents: true,
     handler: ({ broker }, request, reply) => tapRequest(broker, request, reply),
   },
   device: {
@@ -89,6 +99,7 @@ export const requestTable: { readonly [T in RequestType]: Row<T> } = {
     fds: 0,
     judged: true,
     once: false,
+    agents: true,
     handler: ({ broker }, request, reply) => deviceRequest(broker, request, reply),
   },
   memory: {
@@ -96,6 +107,7 @@ export const requestTable: { readonly [T in RequestType]: Row<T> } = {
     fds: 0,
     judged: true,
     once: false,
+    agents: true,
     handler: ({ broker }, request, reply) => memoryRequest(broker, request, reply),
   },
   terminal: {
@@ -103,6 +115,7 @@ export const requestTable: { readonly [T in RequestType]: Row<T> } = {
     fds: 0,
     judged: true,
     once: false,
+    agents: true,
     handler: ({ broker }, _, reply) => terminalRequest(broker, reply),
   },
   pair: {
@@ -110,6 +123,7 @@ export const requestTable: { readonly [T in RequestType]: Row<T> } = {
     fds: 0,
     judged: true,
     once: false,
+    agents: true,
     handler: ({ broker }, request, reply) => pairRequest(broker, request, reply),
   },
   release: {
@@ -147,6 +161,20 @@ export const requestTable: { readonly [T in RequestType]: Row<T> } = {
     once: false,
     handler: ({ broker }, request, reply) => revokeRequest(broker, request, reply),
   },
+  agent: {
+    stages: 'all',
+    fds: 1,
+    judged: false,
+    once: false,
+    handler: agentRequest,
+  },
+  agents: {
+    stages: 'all',
+    fds: 1,
+    judged: false,
+    once: false,
+    handler: agentsRequest,
+  },
   log: {
     stages: 'all',
     fds: 1,
@@ -166,6 +194,7 @@ export const requestTable: { readonly [T in RequestType]: Row<T> } = {
     fds: 0,
     judged: false,
     once: false,
+    agents: true,
     handler: (session, _, reply) => statusRequest(session, reply),
   },
   shutdown: {
@@ -199,13 +228,19 @@ export class Conversation {
       profile: profile.name,
       stage: current.stage.name,
       limits: protocolLimits,
-      requests: Object.keys(requestTable),
+      requests: Object.keys(requestTable).filter((type) => this.#mayAsk(type as RequestType)),
     });
+  }
+
+  #mayAsk(type: RequestType): boolean {
+    return this.#session.broker.asker.door === 'launcher' || requestTable[type].agents === true;
   }
 
   /** Serves one packet. @throws RatchetError BROKER_PROTOCOL: the channel must end. */
   accept(data: Uint8Array, fds: readonly OwnedFd[]): void {
     const request = decodeRequest(data);
+    if (!this.#mayAsk(request.type))
+      throw new RatchetError('BROKER_PROTOCOL', `a ${request.type} request, which is the launcher's alone`);
     if (fds.length !== requestTable[request.type].fds)
       throw new RatchetError('BROKER_PROTOCOL', `a ${request.type} request with ${fds.length} fds`);
     if (request.id <= this.#lastId)

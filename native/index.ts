@@ -107,6 +107,10 @@ export interface Native {
   sendTo(options: { fd: number; data: Uint8Array; address: Uint8Array; flags: number }): number;
   bindSocket(options: { fd: number; address: Uint8Array }): void;
   listenSocket(options: { fd: number; backlog: number }): void;
+  /** accept4(2), close-on-exec and non-blocking; undefined when nobody waits. */
+  acceptConnection(options: { fd: number }): number | undefined;
+  /** Who connected: SO_PEERCRED and SO_PEERPIDFD (Linux 6.5; ENOPROTOOPT before). */
+  getPeer(options: { fd: number }): { pid: number; uid: number; pidfd: number };
   getSocketOption(options: { fd: number; level: number; name: number }): number;
   setSocketOption(options: { fd: number; level: number; name: number; value: number }): void;
   /** Raw sockaddr bytes. */

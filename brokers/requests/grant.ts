@@ -4,7 +4,6 @@ import { checkTarget } from '../../core/policy/broker-rules.ts';
 import { ceilingOf } from '../../core/policy/grants.ts';
 import type { Broker } from '../broker.ts';
 import { errno } from '../linux.ts';
-import { launcherAsks } from '../reporter.ts';
 import { parseOrFail } from './judged.ts';
 import { failed, ok, type Reply } from './reply.ts';
 
@@ -36,7 +35,7 @@ export function grantRequest(broker: Broker, request: Extract<Request, { type: '
     const fix = `${request.request}: [{ may-grant: [${JSON.stringify(target)}], why: "..." }]`;
     const what = `stage ${closed.name} lets nobody grant it`;
     reporter.refusal({
-      asker: launcherAsks,
+      asker: broker.asker,
       stage: stages.current.stage.name,
       syscall: 'grant',
       args: { request: request.request, target, note: what },

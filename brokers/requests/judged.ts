@@ -9,7 +9,6 @@ import type { Permit } from '../authority.ts';
 import type { Broker } from '../broker.ts';
 import { grantedBefore, targetText, type Wish, wishArguments } from '../judge.ts';
 import { errno } from '../linux.ts';
-import { launcherAsks } from '../reporter.ts';
 import { failed, ok, type Reply } from './reply.ts';
 
 /** Judges the launcher's wish; answers and reports a refusal itself. The permit, or undefined. */
@@ -19,7 +18,7 @@ export function judgeRequest(broker: Broker, wish: Wish, startedMs: number, repl
   if (judgement.granted) return judgement;
   const { rule, fix } = judgement;
   broker.reporter.refusal({
-    asker: launcherAsks,
+    asker: broker.asker,
     stage: stage.name,
     syscall: wish.request,
     args: wishArguments(wish),
@@ -47,7 +46,7 @@ export function reportGranted(
   outcome: { readonly errno: number; readonly startedMs: number },
 ): void {
   broker.reporter.granted({
-    asker: launcherAsks,
+    asker: broker.asker,
     stage: broker.stages.current.stage.name,
     request: wish.request,
     target: targetText(wish),

@@ -3,7 +3,6 @@ import type { Request } from '../../core/broker/protocol.ts';
 import { parseAddress } from '../../core/policy/address/index.ts';
 import type { Broker } from '../broker.ts';
 import { errno } from '../linux.ts';
-import { launcherAsks } from '../reporter.ts';
 import { parseOrFail } from './judged.ts';
 import { failed, ok, type Reply } from './reply.ts';
 
@@ -17,7 +16,7 @@ export function releaseRequest(broker: Broker, request: Extract<Request, { type:
   else if (outcome === 'missing') failed(reply, 'there is no such socket', errno.ENOENT);
   else {
     broker.reporter.refusal({
-      asker: launcherAsks,
+      asker: broker.asker,
       stage: broker.stages.current.stage.name,
       syscall: 'release',
       args: { address: request.address },

@@ -199,6 +199,30 @@ export class BrokerClient {
     }
   }
 
+  /** Another client's channel, for what the rules judge and nothing else. The fd is that client's end. */
+  async addAgent(name: string): Promise<OwnedFd> {
+    const [ours, theirs] = native.socketPair({ type: 'seqpacket' });
+    const agentEnd = new OwnedFd(ours);
+    using brokerEnd = new OwnedFd(theirs);
+    try {
+      await this.#request({ type: 'agent', name }, `agent ${name}`, defaultTimeoutMs, () => brokerEnd);
+      return agentEnd;
+    } catch (error) {
+      agentEnd.close();
+      throw error;
+    }
+  }
+
+  /** Agents of these users may come by this listening seqpacket socket. The fd stays the caller's. */
+  async acceptAgents(listening: OwnedFd, name: string, users: readonly number[]): Promise<void> {
+    await this.#request(
+      { type: 'agents', name, users: [...users] },
+      `agents ${name}`,
+      defaultTimeoutMs,
+      () => listening,
+    );
+  }
+
   /** Gives the broker another file for its log. The fd stays the caller's. */
   async log(file: OwnedFd): Promise<void> {
     await this.#request({ type: 'log' }, 'log', defaultTimeoutMs, () => file);

@@ -36,6 +36,8 @@ const id = z.union([
 ]);
 const epoch = z.number().int().min(0).max(255);
 const deviceNumber = z.number().int().min(0).max(0xf_ffff);
+const userId = z.number().int().min(0).max(0xffff_fffe);
+const agentName = z.string().regex(/^[\w.-]{1,32}$/);
 const requestKind = z.enum(brokerRequestKinds);
 const clockTicks = z.union([
   z.number().int().min(0).max(Number.MAX_SAFE_INTEGER),
@@ -136,9 +138,13 @@ const request = z.discriminatedUnion('type', [
     until: z.string().max(200).optional(),
   }),
   z.strictObject({ type: z.literal('revoke'), id, grant: z.number().int().min(1) }),
+  /** Carries the broker's end of a channel for another client, which may ask for what is judged, and for nothing else. */
+  z.strictObject({ type: z.literal('agent'), id, name: agentName }),
+  /** Carries a listening seqpacket socket: processes of these users become agents when they connect to it. */
+  z.strictObject({ type: z.literal('agents'), id, name: agentName, users: z.array(userId).min(1).max(16) }),
   /** Carries the file that the log goes to from then on. */
   z.strictObject({ type: z.literal('log'), id }),
-  /** Carries the listener, once. No other message but these two carries an fd to the broker. */
+  /** Carries the VMM's seccomp listener, once. No other message but these four carries an fd to the broker. */
   z.strictObject({ type: z.literal('attachListener'), id }),
   z.strictObject({ type: z.literal('status'), id }),
   z.strictObject({ type: z.literal('shutdown'), id }),
@@ -222,7 +228,7 @@ const event = z.discriminatedUnion('type', [
     type: z.literal('refusal'),
     stage: z.string(),
     /** Which way in: `vmm` is a call of the VMM itself, `launcher` a request on the channel (tid 0 then). */
-    door: z.enum(['vmm', 'launcher']),
+    door: z.enum(['vmm', 'launcher', 'agent']),
     tid: z.number().int(),
     thread: z.string(),
     /** Where the rules of a role decided. */
@@ -253,7 +259,7 @@ const event = z.discriminatedUnion('type', [
     time,
     type: z.literal('grant'),
     stage: z.string(),
-    door: z.enum(['vmm', 'launcher']),
+    door: z.enum(['vmm', 'launcher', 'agent']),
     tid: z.number().int(),
     thread: z.string(),
     request: z.string(),

@@ -31,6 +31,7 @@ interface RunOptions {
   readonly soak?: true | string;
   readonly maxRefusals?: number;
   readonly trail?: string;
+  readonly agents?: string;
   readonly brokerRestarts?: number;
 }
 
@@ -69,6 +70,10 @@ export function addRun(program: Command): void {
     )
     .option('--soak [stages]', 'let through and report what these stages refuse (comma-separated; default: all)')
     .option('--max-refusals <count>', 'kill the VMM at this many refusals of its calls', parseCount)
+    .option(
+      '--agents <path>',
+      'let other processes of this user ask the broker, on this unix socket, for what its rules judge',
+    )
     .option('--trail <file>', "append the broker's decisions to this file, one JSON line each; it may be rotated")
     .option(
       '--broker-restarts <count>',
@@ -129,6 +134,7 @@ const notForGroups = [
   'soak',
   'maxRefusals',
   'trail',
+  'agents',
   'brokerRestarts',
   'optional',
   'keepCapabilities',
@@ -172,6 +178,7 @@ async function run(command: readonly [string, ...string[]], options: RunOptions)
       ...(options.soak === undefined ? {} : { soak: options.soak === true ? true : options.soak.split(',') }),
       ...(options.maxRefusals === undefined ? {} : { maxRefusals: options.maxRefusals }),
       ...(options.trail === undefined ? {} : { trail: options.trail }),
+      ...(options.agents === undefined ? {} : { agents: { path: options.agents } }),
       ...(options.brokerRestarts === undefined ? {} : { brokerRestarts: options.brokerRestarts }),
       signal: ending,
       events,

@@ -9,6 +9,7 @@ import { RatchetError } from '../errors.ts';
 import type { Sandbox } from '../launch/sandbox.ts';
 import type { Vmm } from '../vmm/vmm.ts';
 import { controlCommands } from './commands.ts';
+import { removeStaleSocket } from './stale-socket.ts';
 
 const maxRequestBytes = 64 * 1024;
 const maxClients = 64;
@@ -37,7 +38,7 @@ export async function bindControl(path: string): Promise<ControlServer> {
     clients.set(socket, served);
   });
   server.maxConnections = maxClients;
-  await listen(server, path);
+  await listenOn(server, path);
   return {
     serve: sandbox.resolve,
     close: async () => {
@@ -58,6 +59,16 @@ export async function bindControl(path: string): Promise<ControlServer> {
 /** Clients that asked for events, and so wait for the end. */
 const eventReaders = new WeakSet<Socket>();
 
+/** A file that a killed launcher left behind is replaced. */
+async function listenOn(server: Server, path: string): Promise<void> {
+  try {
+    await listen(server, path);
+  } catch (error) {
+    if (!(error instanceof RatchetError && error.errno === 'EADDRINUSE') || !removeStaleSocket(path)) throw error;
+    await listen(server, path);
+  }
+}
+
 function listen(server: Server, path: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) =>
@@ -66,7 +77,7 @@ function listen(server: Server, path: string): Promise<void> {
           errno: cause.code ?? 'EIO',
           next:
             cause.code === 'EADDRINUSE'
-              ? 'another VM uses it, or remove the file that one left'
+              ? 'another VM uses it, or the file is no socket'
               : 'choose another path with --control',
           cause,
         }),

@@ -46,7 +46,7 @@ export class BrokerKeeper {
         options.log.onReopened = (file) => void keeper.current.client.log(file).catch(() => undefined);
       return keeper;
     } catch (error) {
-      if (options.log instanceof TrailFile) options.log.close();
+      closeShared(options);
       journal.close();
       throw error;
     }
@@ -111,6 +111,12 @@ export class BrokerKeeper {
     this.#giveUp();
     await endBroker(this.#current);
     this.#journal.close();
-    if (this.#options.log instanceof TrailFile) this.#options.log.close();
+    closeShared(this.#options);
   }
+}
+
+/** What every broker of this VM was given. */
+function closeShared({ log, agents }: Pick<BrokerOptions, 'log' | 'agents'>): void {
+  if (log instanceof TrailFile) log.close();
+  agents?.socket.close();
 }

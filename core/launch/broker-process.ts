@@ -25,6 +25,8 @@ export interface BrokerOptions {
   readonly profile: ResolvedProfile;
   readonly log: number | 'ignore' | 'inherit' | TrailFile;
   readonly ownedPaths: readonly string[];
+  /** Where agents come to it. */
+  readonly agents?: { readonly socket: OwnedFd; readonly users: readonly number[] } | undefined;
   /** The VMM is killed at this many; 0: never. */
   readonly maxRefusals?: number;
   /** For its hello. */
@@ -71,6 +73,7 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerProcess
     child.kill('SIGKILL');
     throw error;
   }
+  if (options.agents !== undefined) await client.acceptAgents(options.agents.socket, 'agent', options.agents.users);
   return { client, child, pid: child.pid, confinement };
 }
 

@@ -13,6 +13,7 @@ import type { Qemu } from '../qemu/qemu.ts';
 import { ownFilterCount } from '../stages/tasks.ts';
 import { adapterFor, defaultProfile } from '../vmm/adapters.ts';
 import type { Vmm } from '../vmm/vmm.ts';
+import { bindAgentDoor } from './agent-door.ts';
 import { assertRolesCanBeGiven } from './assert-roles.ts';
 import { BrokerKeeper } from './broker-keeper.ts';
 import { EventStream } from './events.ts';
@@ -89,7 +90,8 @@ export async function launchVmm(
     {
       profile,
       log: options.trail === undefined ? (options.brokerLog ?? 'ignore') : TrailFile.open(options.trail),
-      ownedPaths: options.ownedPaths ?? [],
+      ownedPaths: [...(options.ownedPaths ?? []), ...(options.agents === undefined ? [] : [options.agents.path])],
+      agents: agentDoor(options.agents),
       privilegedVmm: options.keepCapabilities ?? false,
       optional: options.optional ?? [],
       maxRefusals: options.maxRefusals ?? 0,
@@ -199,6 +201,13 @@ async function abandon(staged: StagedProcess | undefined, broker: BrokerKeeper):
     staged.listener.close();
   }
   await broker.end();
+}
+
+function agentDoor(
+  agents: LaunchOptions['agents'],
+): { readonly socket: OwnedFd; readonly users: readonly number[] } | undefined {
+  if (agents === undefined) return undefined;
+  return { socket: bindAgentDoor(agents.path), users: agents.users ?? [process.geteuid?.() ?? 0] };
 }
 
 function firstFree(inherit: ReadonlyMap<number, number>): number {

@@ -36,6 +36,8 @@ export interface LaunchOptions {
   readonly brokerLog?: number | 'ignore' | 'inherit';
   /** A file that the broker's decisions are appended to; opened anew when it is renamed. In place of `brokerLog`. */
   readonly trail?: string;
+  /** A unix seqpacket socket at which processes of these users (default: this process's own) may ask the broker for what its rules judge (brokers/PROTOCOL.md). */
+  readonly agents?: { readonly path: string; readonly users?: readonly number[] };
   /** Mechanisms that may be missing on this kernel; the report shows them as absent then. `broker-landlock` is the only one. */
   readonly optional?: readonly 'broker-landlock'[];
   /** How many brokers may follow one that died, within a minute. Default 3. With 0 the death of the broker ends brokered calls (ENOSYS). */

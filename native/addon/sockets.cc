@@ -78,6 +78,29 @@ Napi::Value set_option(const Napi::CallbackInfo& info) {
   return undefined_or_throw(info.Env(), set_socket_option(fd, level, name, value));
 }
 
+Napi::Value accept_one(const Napi::CallbackInfo& info) {
+  Options options(info, "acceptConnection");
+  const int fd = options.fd("fd");
+  if (!options.ok()) return {};
+  auto accepted = accept_connection(fd);
+  if (!accepted.ok()) return throw_failure(info.Env(), accepted.failure());
+  if (!accepted.value().has_value()) return info.Env().Undefined();
+  return Napi::Number::New(info.Env(), accepted.value()->release());
+}
+
+Napi::Value get_peer(const Napi::CallbackInfo& info) {
+  Options options(info, "getPeer");
+  const int fd = options.fd("fd");
+  if (!options.ok()) return {};
+  auto peer = socket_peer(fd);
+  if (!peer.ok()) return throw_failure(info.Env(), peer.failure());
+  const Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("pid", Napi::Number::New(info.Env(), peer.value().pid));
+  result.Set("uid", Napi::Number::New(info.Env(), peer.value().uid));
+  result.Set("pidfd", Napi::Number::New(info.Env(), peer.value().pidfd.release()));
+  return result;
+}
+
 Napi::Value get_name(const Napi::CallbackInfo& info) {
   Options options(info, "getSocketName");
   const int fd = options.fd("fd");
@@ -112,6 +135,8 @@ void register_sockets(Napi::Env env, Napi::Object exports) {
   exports.Set("sendTo", Napi::Function::New(env, send_data, "sendTo"));
   exports.Set("bindSocket", Napi::Function::New(env, bind_to, "bindSocket"));
   exports.Set("listenSocket", Napi::Function::New(env, listen_on, "listenSocket"));
+  exports.Set("acceptConnection", Napi::Function::New(env, accept_one, "acceptConnection"));
+  exports.Set("getPeer", Napi::Function::New(env, get_peer, "getPeer"));
   exports.Set("getSocketOption", Napi::Function::New(env, get_option, "getSocketOption"));
   exports.Set("setSocketOption", Napi::Function::New(env, set_option, "setSocketOption"));
   exports.Set("getSocketName", Napi::Function::New(env, get_name, "getSocketName"));

@@ -113,6 +113,23 @@ Outcome set_socket_option(int fd, int level, int name, int value) {
   return {};
 }
 
+Result<std::optional<UniqueFd>> accept_connection(int fd) {
+  UniqueFd accepted(::accept4(fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (accepted) return std::optional<UniqueFd>(std::move(accepted));
+  if (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR) return std::optional<UniqueFd>();
+  return last_failure("accept4");
+}
+
+Result<Peer> socket_peer(int fd) {
+  constexpr int so_peerpidfd = 77;  // asm-generic/socket.h since Linux 6.5.
+  ucred credentials{};
+  socklen_t length = sizeof credentials;
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0) return last_failure("getsockopt");
+  auto pidfd = socket_option(fd, SOL_SOCKET, so_peerpidfd);
+  if (!pidfd.ok()) return pidfd.failure();
+  return Peer{credentials.pid, credentials.uid, UniqueFd(pidfd.value())};
+}
+
 Result<std::vector<std::uint8_t>> socket_name(int fd) {
   sockaddr_storage storage{};
   socklen_t length = sizeof storage;

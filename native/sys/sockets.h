@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -29,6 +30,17 @@ Outcome bind_socket(int fd, AddressBytes address);
 Outcome listen_socket(int fd, int backlog);
 Result<int> socket_option(int fd, int level, int name);
 Outcome set_socket_option(int fd, int level, int name, int value);
+
+/// accept4(2), close-on-exec and non-blocking. Empty when nobody waits, or who waited is gone.
+Result<std::optional<UniqueFd>> accept_connection(int fd);
+
+/// Who connected, as it was then: SO_PEERCRED, and SO_PEERPIDFD (Linux 6.5), which names that process and no later one of its number.
+struct Peer {
+  int pid;
+  std::uint32_t uid;
+  UniqueFd pidfd;
+};
+Result<Peer> socket_peer(int fd);
 
 /// getsockname(2), exactly the bytes that the kernel gave.
 Result<std::vector<std::uint8_t>> socket_name(int fd);
