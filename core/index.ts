@@ -2,7 +2,7 @@
 // What other programs may import from `ratchet-vmm`.
 export { type ErrorCode, type ErrorKind, errorTable, RatchetError } from './errors.ts';
 export { Group, type GroupEnd, type GroupReport } from './group/group.ts';
-export { type LaunchGroupOptions, launchGroup } from './group/launch-group.ts';
+export { type LaunchGroupOptions, launchGroup, readAddition } from './group/launch-group.ts';
 export type { SandboxEvent } from './launch/events.ts';
 export type { ExitStatus } from './launch/exit-status.ts';
 export { launch, launchVmm } from './launch/launch.ts';

@@ -6,9 +6,10 @@ import type { EventStream } from '../launch/events.ts';
 import { describeExit, type ExitStatus } from '../launch/exit-status.ts';
 import type { EnforcementReport } from '../launch/report.ts';
 import type { Sandbox } from '../launch/sandbox.ts';
+import type { OwnedFd } from '../owned-fd.ts';
 import type { Vmm } from '../vmm/vmm.ts';
 import { Member, type MemberOptions } from './member.ts';
-import type { GroupSpec, OnEnd } from './spec.ts';
+import { type GroupSpec, type MemberSpec, type OnEnd, portName } from './spec.ts';
 import { Wires } from './wires.ts';
 
 export interface GroupParts {
@@ -40,7 +41,8 @@ export class Group implements AsyncDisposable {
   readonly exited: Promise<GroupEnd>;
   readonly #spec: GroupSpec;
   readonly #wires: Wires;
-  readonly #members: ReadonlyMap<string, Member>;
+  readonly #members: Map<string, Member>;
+  readonly #makeMember: (spec: MemberSpec) => Member;
   readonly #giveUp = new AbortController();
   readonly #end = deferred<GroupEnd>();
   readonly #gone = new Set<Member>();
@@ -55,12 +57,9 @@ export class Group implements AsyncDisposable {
     const wires = new Wires(spec.links);
     this.#wires = wires;
     const { signal } = this.#giveUp;
-    this.#members = new Map(
-      spec.members.map((member) => [
-        member.name,
-        new Member({ spec: member, wires, options: options[member.name] ?? {}, events, deadlineMs, signal }),
-      ]),
-    );
+    this.#makeMember = (member) =>
+      new Member({ spec: member, wires, options: options[member.name] ?? {}, events, deadlineMs, signal });
+    this.#members = new Map(spec.members.map((member) => [member.name, this.#makeMember(member)]));
   }
 
   get name(): string {
@@ -100,6 +99,36 @@ export class Group implements AsyncDisposable {
     }
   }
 
+  /**
+   * Adds servers to the running group, for devices that are plugged into a client: each is set up, tightened and verified, and then the clients' ends of the pairs
+   * are given back by their ports (`vmm.net1`), to be plugged in as `hotplug.addNic({ id, fd })` does.
+   * @throws RatchetError GROUP_INVALID, or of a launch; nothing of what was added is left then.
+   */
+  async add({ members, links }: GroupSpec): Promise<ReadonlyMap<string, OwnedFd>> {
+    const taken = members.find(({ name }) => this.#members.has(name));
+    if (taken !== undefined)
+      throw new RatchetError('GROUP_INVALID', `the group ${this.name} has a member ${taken.name} already`);
+    for (const link of links) this.#wires.add(link);
+    const added = members.map((spec) => this.#makeMember(spec));
+    try {
+      for (const member of added) {
+        const sandbox = await member.start();
+        await this.#unlessGivenUp(member.answers());
+        await member.tighten();
+        await member.letRun();
+        this.#members.set(member.name, member);
+        this.#follow(member, sandbox);
+      }
+      return new Map(links.map(({ client }) => [portName(client), this.#wires.take(client)]));
+    } catch (error) {
+      for (const member of added) {
+        this.#members.delete(member.name);
+        await member.close();
+      }
+      throw error;
+    }
+  }
+
   /** Reads every thread of every member again. */
   async attest(): Promise<GroupReport> {
     const reports = await Promise.all(
@@ -134,7 +163,7 @@ export class Group implements AsyncDisposable {
 
   #follow(member: Member, sandbox: Sandbox<Vmm>): void {
     void sandbox.exited.then((status) => {
-      if (this.#phase === 'stopping') return;
+      if (this.#phase === 'stopping' || this.#members.get(member.name) !== member) return;
       const words = `member ${member.name} ${describeExit(status)}`;
       if (this.#phase === 'starting')
         return this.#giveUp.abort(new RatchetError('VMM_EXITED', `${words} while the group was started`));

@@ -5,6 +5,7 @@ import { EventStream } from '../launch/events.ts';
 import { Group } from './group.ts';
 import type { MemberOptions } from './member.ts';
 import { parseGroup } from './parse-group.ts';
+import type { GroupSpec } from './spec.ts';
 
 export interface LaunchGroupOptions {
   /** A group file, or its content as an object. */
@@ -43,6 +44,19 @@ export async function launchGroup(options: LaunchGroupOptions): Promise<Group> {
     await group.stop();
     throw error;
   }
+}
+
+/**
+ * Reads an addition to a running group, for `Group.add()`: a group file whose members serve members of that group, by pairs.
+ * @throws RatchetError GROUP_INVALID.
+ */
+export function readAddition(
+  group: Group,
+  addition: LaunchGroupOptions['group'],
+  variables: Readonly<Record<string, string>> = {},
+): GroupSpec {
+  const { text, file } = textOf(addition);
+  return parseGroup(text, { file, variables, running: group.members });
 }
 
 function textOf(group: LaunchGroupOptions['group']): { readonly text: string; readonly file: string } {

@@ -14,17 +14,19 @@ export interface ParseGroupOptions {
   readonly file: string;
   /** Replace the file's variables. */
   readonly variables?: Readonly<Record<string, string>>;
+  /** Members of a running group that this is an addition to: clients of its links. */
+  readonly running?: readonly string[];
 }
 
 /** @throws RatchetError GROUP_INVALID with everything that is wrong, as `file:line:column: message`. */
-export function parseGroup(text: string, { file, variables = {} }: ParseGroupOptions): GroupSpec {
+export function parseGroup(text: string, { file, variables = {}, running = [] }: ParseGroupOptions): GroupSpec {
   const problems = new ProblemList();
   try {
     const document = readDocument(text, file, problems);
     const raw = document && checkSchema(document, groupSchema, problems);
     problems.throwIfAny();
     if (document === undefined || raw === undefined) throw new Error('a document without problems has a value');
-    const spec = new Reader(document, raw, problems).read(variables);
+    const spec = new Reader(document, raw, problems, running).read(variables);
     problems.throwIfAny();
     return spec;
   } catch (error) {
@@ -40,8 +42,10 @@ class Reader {
   readonly #document: ProfileDocument;
   readonly #raw: RawGroup;
   readonly #problems: ProblemList;
+  readonly #running: readonly string[];
 
-  constructor(document: ProfileDocument, raw: RawGroup, problems: ProblemList) {
+  constructor(document: ProfileDocument, raw: RawGroup, problems: ProblemList, running: readonly string[]) {
+    this.#running = running;
     this.#document = document;
     this.#raw = raw;
     this.#problems = problems;
@@ -156,7 +160,14 @@ class Reader {
       return undefined;
     }
     const [, clientMember = '', clientPort = '', serverMember = '', serverPort = ''] = found;
-    const known = Object.keys(this.#raw.members);
+    const own = Object.keys(this.#raw.members);
+    const known = [...own, ...this.#running];
+    if (this.#running.length > 0 && (kind !== 'pair' || !own.includes(serverMember) || own.includes(clientMember)))
+      this.#add(
+        ['links', index],
+        'contradiction',
+        'an addition is linked by pairs, its members as servers of running ones',
+      );
     for (const member of new Set([clientMember, serverMember]))
       if (!known.includes(member))
         this.#add(['links', index], 'wrong-value', `there is no member "${member}"${suggestion(member, known)}`);

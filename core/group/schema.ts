@@ -7,7 +7,7 @@ const grants = z.array(word);
 
 const memberSchema = z.strictObject({
   command: z
-    .array(z.union([z.string(), z.array(z.string())]))
+    .array(z.union([z.string(), z.array(z.string())], { error: 'each word is text or a list of texts; quote numbers' }))
     .min(1)
     .describe(
       `The program and its arguments; a list inside is taken as its words. \${NAME} is a link's port, or a variable.`,

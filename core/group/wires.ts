@@ -26,20 +26,36 @@ const family = { unix: 1 } as const;
 const stream = 1;
 
 export class Wires implements Disposable {
-  readonly #links: readonly LinkSpec[];
+  readonly #links: LinkSpec[];
   readonly #folder: string;
   /** What is left of each pair, by port. */
   readonly #pairs = new Map<string, OwnedFd>();
 
   constructor(links: readonly LinkSpec[]) {
-    this.#links = links;
+    this.#links = [...links];
     this.#folder = mkdtempSync(join(tmpdir(), 'ratchet-group-'));
-    for (const { kind, client, server } of links) {
-      if (kind !== 'pair') continue;
-      const [one, other] = native.socketPair({ type: 'stream' });
-      this.#pairs.set(portName(client), new OwnedFd(one));
-      this.#pairs.set(portName(server), new OwnedFd(other));
-    }
+    for (const link of links) this.#makePair(link);
+  }
+
+  /** One more link of a group that runs. */
+  add(link: LinkSpec): void {
+    this.#links.push(link);
+    this.#makePair(link);
+  }
+
+  /** The end of a pair that no member was started with; the caller's from now on. */
+  take(end: Port): OwnedFd {
+    const fd = this.#pairs.get(portName(end));
+    if (fd === undefined) throw new Error(`${portName(end)} was given away already`);
+    this.#pairs.delete(portName(end));
+    return fd;
+  }
+
+  #makePair({ kind, client, server }: LinkSpec): void {
+    if (kind !== 'pair') return;
+    const [one, other] = native.socketPair({ type: 'stream' });
+    this.#pairs.set(portName(client), new OwnedFd(one));
+    this.#pairs.set(portName(server), new OwnedFd(other));
   }
 
   /** Where the server of a socket can be reached. */
@@ -65,7 +81,7 @@ export class Wires implements Disposable {
     for (const link of this.#links) {
       const { client, server } = link;
       if (link.kind === 'pair') {
-        for (const end of [client, server]) if (end.member === member) give(end.port, this.#take(end));
+        for (const end of [client, server]) if (end.member === member) give(end.port, this.take(end));
         continue;
       }
       if (server.member === member) {
@@ -111,13 +127,6 @@ export class Wires implements Disposable {
     return this.#links
       .filter(({ kind, server }) => kind === 'socket' && server.member === member)
       .map(({ server }) => this.path(server));
-  }
-
-  #take(end: Port): OwnedFd {
-    const fd = this.#pairs.get(portName(end));
-    if (fd === undefined) throw new Error(`${portName(end)} was given away already`);
-    this.#pairs.delete(portName(end));
-    return fd;
   }
 
   /** Bound under a name that nobody is told. A socket of a server that ended may have callers in its queue, so each start gets its own. */

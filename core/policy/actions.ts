@@ -50,7 +50,7 @@ export function isRefusal({ kind }: Action): boolean {
 export function formatAction(action: Action): string {
   switch (action.kind) {
     case 'errno':
-      return `errno ${errnoName(action.errno) ?? action.errno}${action.quiet ? ' quiet' : ''}`;
+      return `errno ${action.errno === 0 ? 'none' : (errnoName(action.errno) ?? action.errno)}${action.quiet ? ' quiet' : ''}`;
     case 'trace':
       return `trace ${action.data}`;
     default:

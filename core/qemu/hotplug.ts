@@ -2,6 +2,7 @@
 // Hotplug without a single open, connect or bind by QEMU: every descriptor comes from the source and travels over the monitor.
 // Names inside QEMU are derived from the device's id, so a device can be unplugged by whoever knows that id.
 import { RatchetError } from '../errors.ts';
+import type { OwnedFd } from '../owned-fd.ts';
 import { noKeeper, type ThreadKeeper } from '../vmm/thread-keeper.ts';
 import type { FdSource } from './fd-source.ts';
 import type { QmpClient } from './qmp-client.ts';
@@ -26,6 +27,10 @@ export type NicOptions = DeviceOptions & {
     | {
         /** ADDR of a peer that speaks QEMU's stream framing (a 32-bit length before each frame), such as passt or another QEMU. */
         readonly connect: string;
+      }
+    | {
+        /** A connected stream socket with such a peer at its other end. It stays the caller's. */
+        readonly fd: OwnedFd;
       }
   );
 
@@ -173,20 +178,27 @@ export class Hotplug {
 
   /** The network backend on a descriptor; returns the tap interface's name. */
   async #addBackend(netdev: string, options: NicOptions, undo: Undo): Promise<string | undefined> {
+    if ('fd' in options) {
+      await this.#addNetdev(netdev, 'socket', options.fd, undo);
+      return undefined;
+    }
     const [request, target] =
       'tap' in options ? (['tap', options.tap] as const) : (['connect', options.connect] as const);
     await using _backend = await this.#fds.lease({ request, target, uses: 1, until: 'the backend exists' });
     const tap = 'tap' in options ? await this.#fds.tap(options.tap) : undefined;
-    using backend = tap?.fd ?? (await this.#fds.connect((options as { readonly connect: string }).connect));
+    using backend = tap?.fd ?? (await this.#fds.connect(target));
+    // `socket` and not `stream`: both speak the same framing, but `stream` takes an fd only by the number of an fdset member, which it
+    // closes itself, so that the fdset is left with a number that soon belongs to another file.
+    await this.#addNetdev(netdev, tap === undefined ? 'socket' : 'tap', backend, undo);
+    return tap?.name;
+  }
+
+  async #addNetdev(netdev: string, type: 'socket' | 'tap', backend: OwnedFd, undo: Undo): Promise<void> {
     await this.#qmp.execute('getfd', { fdname: netdev }, { fds: [backend.fd] });
     // QEMU forgets the name when the backend takes the descriptor; closing it then fails, which is right.
     undo.push(() => this.#qmp.execute('closefd', { fdname: netdev }));
-    // `socket` and not `stream`: both speak the same framing, but `stream` takes an fd only by the number of an fdset member, which it
-    // closes itself, so that the fdset is left with a number that soon belongs to another file.
-    const type = tap === undefined ? 'socket' : 'tap';
     await this.#qmp.execute('netdev_add', { type, id: netdev, fd: netdev });
     undo.push(() => this.#qmp.execute('netdev_del', { id: netdev }));
-    return tap?.name;
   }
 
   /** An fdset with one member: QEMU opens it with the very access mode that the member has. */

@@ -25,6 +25,8 @@ const testPackages = [
   { name: 'cpio', why: "reads back the guest's initrd", present: ['cpio'] },
   { name: 'iproute2', why: "gives addresses to the tests' network namespaces", present: ['ip'] },
   { name: 'strace', why: 'shows from outside what QEMU calls', present: ['strace'] },
+  { name: 'passt', why: 'the network card of a group', present: ['passt'] },
+  { name: 'swtpm', why: 'the TPM of a group', present: ['swtpm'] },
   { name: 'qemu-utils', why: 'reads and writes what a storage daemon serves', present: ['qemu-io', 'qemu-img'] },
   { name: 'libseccomp-dev', why: 'the compiler that filters are compared with', present: ['/usr/include/seccomp.h'] },
   { name: 'seccomp', why: 'its resolver confirms the numbers of system calls', present: ['scmp_sys_resolver'] },

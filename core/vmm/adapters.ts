@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 import { basename } from 'node:path';
 import { RatchetError } from '../errors.ts';
+import { passtAdapter } from '../helpers/passt.ts';
+import { swtpmAdapter } from '../helpers/swtpm.ts';
 import { suggestion } from '../policy/index.ts';
 import { programAdapter } from '../program/program.ts';
 import { qemuAdapter } from '../qemu/adapter.ts';
 import { storageDaemonAdapter } from '../storage-daemon/storage-daemon.ts';
 import type { Adapter, Vmm } from './vmm.ts';
 
-const adapters: readonly Adapter<Vmm>[] = [qemuAdapter, storageDaemonAdapter, programAdapter] as readonly Adapter[];
+const adapters: readonly Adapter<Vmm>[] = [
+  qemuAdapter,
+  storageDaemonAdapter,
+  swtpmAdapter,
+  passtAdapter,
+  programAdapter,
+] as readonly Adapter[];
 
 /** The adapter that a profile names. @throws RatchetError PROFILE_INVALID. */
 export function adapterFor(profile: { readonly name: string; readonly vmm: string }): Adapter<Vmm> {
@@ -25,7 +33,7 @@ export function adapterFor(profile: { readonly name: string; readonly vmm: strin
 export function defaultProfile(path: string): string {
   const name = basename(path);
   if (name.startsWith('qemu-system-') || name === 'qemu-kvm') return 'qemu';
-  if (name === 'qemu-storage-daemon') return name;
+  if (['qemu-storage-daemon', 'swtpm', 'passt'].includes(name)) return name;
   throw new RatchetError('PROFILE_NOT_FOUND', `there is no shipped profile for ${name}`, {
     next: 'name one with --profile',
   });

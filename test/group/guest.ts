@@ -1,35 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
-// A group with a Linux guest that does what it is told over its serial line, which the test holds the other end of.
-import { Socket } from 'node:net';
+// A group with a Linux guest that does what it is told over its serial line.
+import type { Guest } from '../../core/demo/guest.ts';
 import { GuestConsole } from '../../core/demo/guest-console.ts';
 import type { Group } from '../../core/group/group.ts';
 import { launchGroup } from '../../core/group/launch-group.ts';
 import type { SandboxEvent } from '../../core/launch/events.ts';
 import { EventStream } from '../../core/launch/events.ts';
 import type { Sandbox } from '../../core/launch/sandbox.ts';
-import { OwnedFd } from '../../core/owned-fd.ts';
 import type { Qemu } from '../../core/qemu/qemu.ts';
 import type { StorageDaemon } from '../../core/storage-daemon/storage-daemon.ts';
 import type { Vmm } from '../../core/vmm/vmm.ts';
-import { native } from '../../native/index.ts';
 import { packagePath } from '../../native/package-path.ts';
 import { buildLinuxGuest, promptPattern } from '../matrix/guest/linux.ts';
 
 /** For anything that a guest does, on a loaded machine. */
 export const guestMs = 60_000;
-const serialFd = 10;
 
-/** Words of QEMU's for the guest; its serial line is on the descriptor that `GuestGroup` passes. */
+/** Words of QEMU's for the guest. */
 export function guestWords(folder: string): readonly string[] {
-  const { kernel, initrd } = buildLinuxGuest(folder, packagePath('.cache'));
+  const { kernel, initrd } = guestOf(folder);
   const append = 'console=ttyS0 quiet loglevel=0 panic=-1 random.trust_cpu=on rdinit=/init';
   return [
     ...['-no-user-config', '-nodefaults', '-display', 'none', '-no-reboot'],
     ...['-machine', 'pc,accel=tcg,vmport=off,memory-backend=ram', '-cpu', 'qemu64', '-m', '256'],
     ...['-object', 'memory-backend-memfd,id=ram,size=256M,share=on'],
     ...['-kernel', kernel, '-initrd', initrd, '-append', append],
-    ...['-chardev', `socket,id=guest,fd=${serialFd}`, '-serial', 'chardev:guest'],
+    ...['-chardev', 'stdio,id=console,signal=off', '-serial', 'chardev:console'],
   ];
+}
+
+export function guestOf(folder: string): Guest {
+  return buildLinuxGuest(folder, packagePath('.cache'));
 }
 
 export interface GuestGroupOptions {
@@ -43,14 +44,12 @@ export class GuestGroup implements AsyncDisposable {
   readonly group: Group;
   readonly console: GuestConsole;
   readonly events: SandboxEvent[] = [];
-  readonly #serial: Socket;
   readonly #vmm: string;
 
-  private constructor(group: Group, serial: Socket, vmm: string, events: EventStream) {
+  private constructor(group: Group, vmm: string, events: EventStream) {
     this.group = group;
-    this.#serial = serial;
     this.#vmm = vmm;
-    this.console = new GuestConsole(serial);
+    this.console = new GuestConsole(this.sandbox.stdout);
     const reader = events[Symbol.asyncIterator]();
     void (async () => {
       for (let next = await reader.next(); next.done !== true; next = await reader.next()) {
@@ -61,21 +60,9 @@ export class GuestGroup implements AsyncDisposable {
   }
 
   static async start({ vmm = 'vmm', ...options }: GuestGroupOptions): Promise<GuestGroup> {
-    const [ours, theirs] = native.socketPair({ type: 'stream' });
-    using passed = new OwnedFd(theirs);
-    const serial = new Socket({ fd: ours, readable: true, writable: true });
     const events = new EventStream();
-    try {
-      const group = await launchGroup({
-        ...options,
-        events,
-        members: { [vmm]: { inherit: new Map([[serialFd, passed.fd]]) } },
-      });
-      return new GuestGroup(group, serial, vmm, events);
-    } catch (error) {
-      serial.destroy();
-      throw error;
-    }
+    const group = await launchGroup({ ...options, events, members: { [vmm]: { stdio: ['pipe', 'pipe', 'pipe'] } } });
+    return new GuestGroup(group, vmm, events);
   }
 
   get sandbox(): Sandbox<Qemu> {
@@ -90,7 +77,7 @@ export class GuestGroup implements AsyncDisposable {
   async shell(command: string): Promise<string> {
     await this.console.waitForLine(promptPattern, guestMs);
     const from = this.console.text.length;
-    this.#serial.write(`${command}\n`);
+    this.sandbox.stdin.write(`${command}\n`);
     const prompt = await this.console.waitForLine(promptPattern, guestMs, from);
     const text = this.console.text.slice(from);
     const output = text.slice(0, text.lastIndexOf(prompt[0])).replaceAll('\r', '').trim();
@@ -100,6 +87,5 @@ export class GuestGroup implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.group.stop();
-    this.#serial.destroy();
   }
 }
