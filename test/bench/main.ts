@@ -5,6 +5,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { print, style, table } from '../../core/cli/output.ts';
 import { packagePath } from '../../native/package-path.ts';
+import { benchBroker } from './broker/figures.ts';
 import type { Figure } from './figure.ts';
 import { benchFilters } from './filters.ts';
 import { benchTightenSoak } from './soak-tighten.ts';
@@ -14,6 +15,7 @@ type Suite = () => Promise<readonly Figure[]>;
 
 const suites: Readonly<Record<string, Suite>> = {
   filters: benchFilters,
+  broker: benchBroker,
   tighten: benchTighten,
   'tighten-soak': benchTightenSoak,
 };

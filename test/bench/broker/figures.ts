@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// Suite `broker`: what a brokered connection costs at either door, beside a minimal C program doing the same, and what a broker weighs.
+import { readFileSync } from 'node:fs';
+import { profileOf } from '../../brokers/policy.ts';
+import { type ServedBroker, startBroker } from '../../brokers/rig.ts';
+import { atMost, exact, type Figure, type Goal, measured, quantile } from '../figure.ts';
+import { direct, explicitByC, explicitByUs, type Load, type Run, transparentByC, transparentByUs } from './doors.ts';
+import { soak } from './soak.ts';
+
+const rounds = 3;
+const soakSeconds = 15;
+
+export async function benchBroker(): Promise<readonly Figure[]> {
+  return [
+    ...(await door('explicit', explicitByC, explicitByUs)),
+    ...(await door('transparent', transparentByC, transparentByUs)),
+    ...(await throughput()),
+    ...(await memory()),
+    ...(await growth()),
+  ];
+}
+
+type Runner = (load: Load) => Promise<Run>;
+
+/** Ours and the peer take turns, so that what else the machine does falls on both. */
+async function door(name: string, byC: Runner, byUs: Runner): Promise<readonly Figure[]> {
+  const figures: Figure[] = [];
+  for (const target of ['unix', 'tcp'] as const) {
+    const load: Load = { target, count: 4000 };
+    const kernel: number[] = [];
+    const peer: number[] = [];
+    const ours: number[] = [];
+    for (let round = 0; round < rounds; round += 1) {
+      kernel.push(...(await direct(load)).took);
+      peer.push(...(await byC(load)).took);
+      ours.push(...(await byUs(load)).took);
+    }
+    const ratio = (share: number): number => quantile(ours, share) / quantile(peer, share);
+    figures.push(
+      ...(name === 'explicit' ? [measured(`connect(2) itself, ${target}`, 'us', kernel)] : []),
+      measured(`C, ${name} connect, ${target}`, 'us', peer),
+      measured(`${name} connect, ${target}`, 'us', ours, {
+        against: { name: `C, ${name}`, samples: peer },
+        goal: atMost(2.5, ratio(0.5), 'times C'),
+      }),
+    );
+    if (name === 'transparent')
+      figures.push(
+        exact(`${name} connect, ${target}, p99`, 'times C', ratio(0.99), {
+          goal: atMost(4, ratio(0.99)),
+          n: ours.length,
+        }),
+      );
+  }
+  return figures;
+}
+
+async function throughput(): Promise<readonly Figure[]> {
+  const load: Load = { target: 'unix', count: 10_000, outstanding: 32 };
+  const peer = (await explicitByC(load)).perSecond;
+  const ours = (await explicitByUs(load)).perSecond;
+  return [
+    exact('C, 32 outstanding', 'requests/s', peer, { n: load.count }),
+    exact('explicit, 32 outstanding', 'requests/s', ours, {
+      against: { name: 'C', value: peer },
+      goal: atLeast(0.5, ours / peer, 'times C'),
+      n: load.count,
+    }),
+  ];
+}
+
+/** What is a broker's own, and what fifty of them share. Idle ones, that have said hello. */
+async function memory(): Promise<readonly Figure[]> {
+  const vms = 50;
+  const brokers: ServedBroker[] = [];
+  try {
+    const profile = profileOf({ start: { rules: ['open /etc/hostname:ro'] } });
+    for (let vm = 0; vm < vms; vm += 1) brokers.push(await startBroker(profile));
+    const each = brokers.map(({ pid }) => rollup(pid, ['Private_Clean', 'Private_Dirty']));
+    const together = brokers.reduce((sum, { pid }) => sum + rollup(pid, ['Pss']), 0);
+    return [
+      measured('memory of its own, idle', 'MB', each),
+      exact(`${vms} brokers together`, 'MB', together, { n: vms }),
+    ];
+  } finally {
+    await Promise.all(brokers.map((broker) => broker[Symbol.asyncDispose]()));
+  }
+}
+
+async function growth(): Promise<readonly Figure[]> {
+  const samples = [];
+  for await (const sample of soak(soakSeconds)) samples.push(sample);
+  const fds = samples.map((sample) => sample.fds);
+  const most = Math.max(...samples.map(({ rssAnonKb }) => rssAnonKb)) / 1024;
+  const calls = samples.at(-1)?.calls ?? 0;
+  return [
+    exact('RssAnon at most, busy', 'MB', most, { n: calls, goal: atMost(48, most, 'MB') }),
+    exact('descriptors gained, busy', 'fds', (fds.at(-1) ?? 0) - (fds[1] ?? 0), {
+      n: calls,
+      goal: atMost(0, (fds.at(-1) ?? 0) - (fds[1] ?? 0)),
+    }),
+  ];
+}
+
+/** Megabytes, from /proc/PID/smaps_rollup. */
+function rollup(pid: number, fields: readonly string[]): number {
+  const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
+  const kilobytes = (field: string): number => Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(text)?.[1]);
+  return fields.reduce((sum, field) => sum + kilobytes(field), 0) / 1024;
+}
+
+function atLeast(limit: number, value: number, unit: string): Goal {
+  return { text: `>= ${limit} ${unit}`, met: value >= limit };
+}
