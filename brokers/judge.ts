@@ -10,6 +10,7 @@ import {
   type PathAccess,
   type PathRule,
   parseAddressRule,
+  parseIp,
   parsePathRule,
 } from '../core/policy/address/index.ts';
 import {
@@ -23,7 +24,7 @@ import {
   type TapRule,
   tapContains,
 } from '../core/policy/resource.ts';
-import type { BrokerRule } from '../core/policy/types.ts';
+import type { BrokerRule, PinnedHosts } from '../core/policy/types.ts';
 import { errno } from './linux.ts';
 import type { Stages } from './stages.ts';
 
@@ -89,15 +90,21 @@ export function grantedBefore(stages: Stages, wish: Wish): string | null {
 }
 
 /** @throws RatchetError ADDRESS_INVALID. */
-export function parseRules(rules: readonly BrokerRule[]): readonly ParsedRule[] {
-  return rules.map(parseRule);
+export function parseRules(rules: readonly BrokerRule[], hosts: PinnedHosts = {}): readonly ParsedRule[] {
+  return rules.map((rule) => parseRule(rule, hosts));
 }
 
-export function parseRule(rule: BrokerRule): ParsedRule {
+/** A name means the addresses that the launch found for it, and nothing when it found none. */
+function pinned(rule: AddressRule, hosts: PinnedHosts): AddressRule {
+  if (rule.kind !== 'tcp-name') return rule;
+  return { ...rule, ips: (hosts[rule.host] ?? []).flatMap((text) => [parseIp(text) ?? []]) };
+}
+
+export function parseRule(rule: BrokerRule, hosts: PinnedHosts = {}): ParsedRule {
   switch (rule.request) {
     case 'connect':
     case 'bind':
-      return { kind: 'address', rule, target: parseAddressRule(rule.target) };
+      return { kind: 'address', rule, target: pinned(parseAddressRule(rule.target), hosts) };
     case 'open':
       return { kind: 'path', rule, target: parsePathRule(rule.target) };
     case 'tap':

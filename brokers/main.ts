@@ -70,10 +70,14 @@ async function main(): Promise<void> {
     },
   });
   const reporter = new Reporter((event) => channel.sendEvent(event));
-  const grants = new RuntimeGrants((grant, end) => {
-    reporter.grantChanged(stages.current.stage.name, grant, end);
-    broker.pending.recheckAll();
-  }, monotonicMs);
+  const grants = new RuntimeGrants(
+    (grant, end) => {
+      reporter.grantChanged(stages.current.stage.name, grant, end);
+      broker.pending.recheckAll();
+    },
+    monotonicMs,
+    profile.hosts,
+  );
   const broker: Broker = {
     asker: launcherAsks,
     stages,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the launcher grants while the VM runs, within what the profile lets it grant: counted, for a time, for some stages, until it is revoked.
-import type { BrokerRequestKind, BrokerRule } from '../core/policy/types.ts';
+import type { BrokerRequestKind, BrokerRule, PinnedHosts } from '../core/policy/types.ts';
 import { type ParsedRule, parseRule } from './judge.ts';
 
 export interface GrantTerms {
@@ -55,12 +55,18 @@ export class RuntimeGrants {
   readonly #byRule = new Map<BrokerRule, Entry>();
   readonly #onEnd: (grant: RuntimeGrant, end: GrantEnd) => void;
   readonly #nowMs: () => number;
+  readonly #hosts: PinnedHosts;
   #nextId = 1;
   /** After every change, and before what it permits is done. */
   onChange: () => void = () => undefined;
 
   /** The clock must be monotonic. `onEnd` comes once for each grant, after it has stopped to hold. */
-  constructor(onEnd: (grant: RuntimeGrant, end: GrantEnd) => void, nowMs: () => number = () => performance.now()) {
+  constructor(
+    onEnd: (grant: RuntimeGrant, end: GrantEnd) => void,
+    nowMs: () => number = () => performance.now(),
+    hosts: PinnedHosts = {},
+  ) {
+    this.#hosts = hosts;
     this.#onEnd = onEnd;
     this.#nowMs = nowMs;
   }
@@ -85,7 +91,7 @@ export class RuntimeGrants {
     const entry: Entry = {
       id,
       terms,
-      parsed: parseRule(rule),
+      parsed: parseRule(rule, this.#hosts),
       expiresMs: forMs === undefined ? undefined : this.#nowMs() + forMs,
       timer: forMs === undefined ? undefined : setTimeout(() => this.#expire(id), forMs + 1).unref(),
       usesLeft: terms.uses ?? Number.POSITIVE_INFINITY,

@@ -16,7 +16,7 @@ export class Stages {
   /** Parses every stage's rules: a rule that cannot be read must stop the launch, not a later stage. */
   constructor(profile: ResolvedProfile) {
     this.profile = profile;
-    this.#parsed = profile.stages.map((stage) => ({ stage, rules: parseRules(stage.broker) }));
+    this.#parsed = profile.stages.map((stage) => ({ stage, rules: parseRules(stage.broker, profile.hosts) }));
   }
 
   get current(): CurrentStage {

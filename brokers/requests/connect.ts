@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Request } from '../../core/broker/protocol.ts';
-import { parseAddress } from '../../core/policy/address/index.ts';
+import { RatchetError } from '../../core/errors.ts';
+import { type Address, parseAddress, parseNamedAddress } from '../../core/policy/address/index.ts';
 import type { Broker } from '../broker.ts';
 import { dial } from '../dial.ts';
 import { familyOf } from '../families.ts';
@@ -14,7 +15,7 @@ import { failed, type Reply } from './reply.ts';
 /** A connected socket, blocking, in the reply. */
 export function connectRequest(broker: Broker, request: Extract<Request, { type: 'connect' }>, reply: Reply): void {
   const startedMs = performance.now();
-  const address = parseOrFail(() => parseAddress(request.address), reply);
+  const address = parseOrFail(() => addressOf(broker, request.address), reply);
   if (address === undefined) return;
   const wish = { request: 'connect', address } as const;
   const permit = judgeRequest(broker, wish, startedMs, reply);
@@ -71,4 +72,20 @@ export function connectRequest(broker: Broker, request: Extract<Request, { type:
     },
     abandon,
   });
+}
+
+/** A name leads to the first of its pinned addresses that is granted; to the first when none is, so that the refusal names one. */
+function addressOf({ stages, authority }: Broker, text: string): Address {
+  const named = parseNamedAddress(text);
+  if (named === undefined) return parseAddress(text);
+  const { host, port } = named;
+  const found = (stages.profile.hosts?.[host] ?? []).map(
+    (ip): Address => parseAddress(ip.includes(':') ? `tcp:[${ip}]:${port}` : `tcp:${ip}:${port}`),
+  );
+  const [first] = found;
+  if (first === undefined)
+    throw new RatchetError('ADDRESS_INVALID', `"${host}" is in no rule, so it was not looked up`, {
+      next: 'write the IP address',
+    });
+  return found.find((address) => authority.judge({ request: 'connect', address }).granted) ?? first;
 }

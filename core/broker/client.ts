@@ -5,7 +5,7 @@ import { type Deferred, deferred } from '../deferred.ts';
 import { errnoName } from '../errno-name.ts';
 import { RatchetError } from '../errors.ts';
 import { OwnedFd } from '../owned-fd.ts';
-import { formatAddress, parseAddress } from '../policy/address/index.ts';
+import { formatAddress, parseAddress, parseNamedAddress } from '../policy/address/index.ts';
 import { type PairKind, parseTapRule } from '../policy/resource.ts';
 import { EventQueue } from './event-queue.ts';
 import {
@@ -93,7 +93,7 @@ export class BrokerClient {
   async connect(address: string, options: ConnectOptions = {}): Promise<OwnedFd> {
     const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
     return await this.#requestFd(
-      { type: 'connect', ...options, address: formatAddress(parseAddress(address)), timeoutMs },
+      { type: 'connect', ...options, address: canonical(address), timeoutMs },
       `connect ${address}`,
       timeoutMs,
     );
@@ -364,6 +364,11 @@ export class BrokerClient {
     this.events.close();
     this.#closed.resolve(reason);
   }
+}
+
+/** A name goes to the broker as it is: it knows what it was found to mean. */
+function canonical(address: string): string {
+  return parseNamedAddress(address) === undefined ? formatAddress(parseAddress(address)) : address;
 }
 
 function takeFd(fd: OwnedFd | undefined): OwnedFd {

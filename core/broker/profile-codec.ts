@@ -125,4 +125,5 @@ const profileSchema = z.strictObject({
       }),
     )
     .min(1),
+  hosts: z.record(z.string(), z.array(z.string())).exactOptional(),
 }) satisfies z.ZodType<ResolvedProfile>;

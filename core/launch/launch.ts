@@ -23,6 +23,7 @@ import { findProgram } from './find-program.ts';
 import { killByPidfd } from './kill.ts';
 import type { LaunchOptions } from './options.ts';
 import { OutputTail } from './output-tail.ts';
+import { pinHosts } from './pin-hosts.ts';
 import { Sandbox } from './sandbox.ts';
 import { type StagedProcess, startStaged } from './stager.ts';
 import { TrailFile } from './trail-file.ts';
@@ -64,7 +65,7 @@ export async function launchVmm(
     features: options.features ?? [],
   });
   const granted = withGrants(loaded, options.allow ?? [], options.mayGrant ?? []);
-  const profile = options.soak === undefined ? granted : withSoak(granted, options.soak);
+  const profile = await pinHosts(options.soak === undefined ? granted : withSoak(granted, options.soak));
   assertLaunchable(profile);
   const compiled = compileProfile(profile, countsOption(profile));
   const first = compiled.stages[0];

@@ -67,8 +67,13 @@ function readRow(
 export function checkTarget(request: BrokerRequestKind, target: string): void {
   switch (request) {
     case 'connect':
-    case 'bind':
       parseAddressRule(target);
+      return;
+    case 'bind':
+      if (parseAddressRule(target).kind === 'tcp-name')
+        throw new RatchetError('ADDRESS_INVALID', `"${target}": a name says nothing about an address of this host`, {
+          next: 'write the IP address',
+        });
       return;
     case 'open':
       parsePathRule(target);

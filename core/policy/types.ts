@@ -129,12 +129,16 @@ export interface ResolvedStage {
   readonly soak?: boolean | undefined;
 }
 
+/** What the launch found for the host names of the broker's rules: it stands for the VM's life. */
+export type PinnedHosts = Readonly<Record<string, readonly string[]>>;
+
 export interface ResolvedProfile {
   readonly name: string;
   readonly file: string;
   readonly vmm: string;
   readonly arch: Arch;
   readonly stages: readonly ResolvedStage[];
+  readonly hosts?: PinnedHosts;
 }
 
 /** One call as the kernel shows it to a filter (struct seccomp_data). */

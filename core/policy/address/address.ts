@@ -48,6 +48,14 @@ export type AddressRule =
       readonly firstPort: number;
       readonly lastPort: number;
     }
+  | {
+      /** A host by its name: what the launch found for it, and nothing before (`ips` absent). */
+      readonly kind: 'tcp-name';
+      readonly host: string;
+      readonly ips?: readonly (readonly number[])[];
+      readonly firstPort: number;
+      readonly lastPort: number;
+    }
   | { readonly kind: 'unix'; readonly pattern: string }
   | AbstractAddress
   | VsockAddress

@@ -3,7 +3,8 @@
 export { decodeAbstractName, encodeAbstractName } from './abstract-name.ts';
 export { type Address, type AddressRule, addressForms } from './address.ts';
 export { formatAddress } from './format.ts';
+export { ordinaryHost, parseIp } from './ip.ts';
 export { connectTarget, matchAddress, ruleContains } from './match.ts';
-export { parseAddress, parseAddressRule } from './parse.ts';
+export { isHostName, parseAddress, parseAddressRule, parseNamedAddress } from './parse.ts';
 export { matchPath, normalisePath, type PathAccess, type PathRule, parsePathRule, pathRuleContains } from './path.ts';
 export { addressToSockaddr, maxSockaddrBytes, sockaddrToAddress, socketFamily } from './sockaddr.ts';

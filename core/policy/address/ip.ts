@@ -64,3 +64,12 @@ export function networkOf(ip: readonly number[], prefix: number): readonly numbe
 export function isUnspecified(ip: readonly number[]): boolean {
   return ip.every((byte) => byte === 0);
 }
+
+/** An address of one other host: not this one, none of its link alone, no group, and no IPv4 host by another name. */
+export function ordinaryHost(ip: readonly number[]): boolean {
+  if (isUnspecified(ip) || isMapped(ip) || embedsV4(ip, ip.length * 8)) return false;
+  const [first = 0, second = 0] = ip;
+  if (ip.length === 4) return first !== 0 && first !== 127 && first < 224 && !(first === 169 && second === 254);
+  const loopback = ip.every((byte, index) => byte === (index === 15 ? 1 : 0));
+  return !loopback && first !== 0xff && !(first === 0xfe && (second & 0xc0) === 0x80);
+}

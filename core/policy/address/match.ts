@@ -9,6 +9,10 @@ export function matchAddress(rule: AddressRule, address: Address): boolean {
     if (address.kind !== 'tcp' || address.port < rule.firstPort || address.port > rule.lastPort) return false;
     return containsHost(rule, { ip: address.ip, prefix: address.ip.length * 8, scope: address.scope });
   }
+  if (rule.kind === 'tcp-name') {
+    if (address.kind !== 'tcp' || address.port < rule.firstPort || address.port > rule.lastPort) return false;
+    return (rule.ips ?? []).some((ip) => ip.length === address.ip.length && samePrefix(ip, address.ip, ip.length * 8));
+  }
   if (rule.kind === 'unix') return address.kind === 'unix' && matchPattern(rule.pattern, address.path);
   return address.kind !== 'tcp' && address.kind !== 'unix' && sameOther(rule, address);
 }
@@ -21,8 +25,18 @@ export function ruleContains(wider: AddressRule, narrower: AddressRule): boolean
       wider.firstPort <= narrower.firstPort && narrower.lastPort <= wider.lastPort && containsHost(wider, narrower)
     );
   }
+  // A name and a number never contain each other: what the name means is known at the launch alone.
+  if (wider.kind === 'tcp-name')
+    return (
+      narrower.kind === 'tcp-name' &&
+      wider.host === narrower.host &&
+      wider.firstPort <= narrower.firstPort &&
+      narrower.lastPort <= wider.lastPort
+    );
   if (wider.kind === 'unix') return narrower.kind === 'unix' && patternContains(wider.pattern, narrower.pattern);
-  return narrower.kind !== 'tcp' && narrower.kind !== 'unix' && sameOther(wider, narrower);
+  return (
+    narrower.kind !== 'tcp' && narrower.kind !== 'tcp-name' && narrower.kind !== 'unix' && sameOther(wider, narrower)
+  );
 }
 
 /** What a connect to this address reaches: the wildcard means loopback, and is judged so. */
@@ -48,7 +62,7 @@ function containsHost(wider: HostSet, narrower: HostSet): boolean {
 }
 
 function sameOther(
-  left: Exclude<AddressRule, { kind: 'tcp' | 'unix' }>,
+  left: Exclude<AddressRule, { kind: 'tcp' | 'tcp-name' | 'unix' }>,
   right: Exclude<Address, { kind: 'tcp' | 'unix' }>,
 ): boolean {
   switch (left.kind) {

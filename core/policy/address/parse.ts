@@ -17,6 +17,12 @@ export function parseAddress(text: string): Address {
       throw addressError(text, `a unix socket path has at most ${maxUnixPathBytes} bytes`, 'a shorter path');
     return { kind: 'unix', path };
   }
+  if (rule.kind === 'tcp-name')
+    throw addressError(
+      text,
+      `"${rule.host}" is a name`,
+      'tcp:HOST:PORT with HOST an IP address, e.g. tcp:127.0.0.1:4444',
+    );
   if (rule.kind !== 'tcp') return rule;
   if (rule.prefix !== rule.ip.length * 8) throw addressError(text, 'a CIDR names many addresses', 'tcp:HOST:PORT');
   if (rule.firstPort !== rule.lastPort) throw addressError(text, 'a range names many ports', 'tcp:HOST:PORT');
@@ -53,8 +59,28 @@ function parseTcpRule(text: string, rest: string): AddressRule {
     throw addressError(text, 'not HOST:PORT', 'tcp:HOST:PORT[-PORT], with an IPv6 host in brackets');
   const { firstPort, lastPort } = parsePorts(text, groups.ports ?? '');
   const host = groups.six ?? groups.four ?? '';
+  if (groups.six === undefined && isHostName(host))
+    return { kind: 'tcp-name', host: host.toLowerCase(), firstPort, lastPort };
   const { ip, prefix, scope } = parseHost(text, host, groups.six !== undefined);
   return { kind: 'tcp', ip, prefix, scope, firstPort, lastPort };
+}
+
+/** RFC 1123, with a dot in it: what a search domain would complete is not one name. The last label has a letter, so it is no number written oddly. */
+export function isHostName(text: string): boolean {
+  if (text === 'localhost') return true;
+  return (
+    text.length <= 253 &&
+    /^(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\.)+[a-zA-Z](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$/.test(text)
+  );
+}
+
+/** `tcp:NAME:PORT` as a request may write it; undefined for any other address. */
+export function parseNamedAddress(text: string): { readonly host: string; readonly port: number } | undefined {
+  if (!text.startsWith('tcp:')) return undefined;
+  const rule = parseAddressRule(text);
+  if (rule.kind !== 'tcp-name') return undefined;
+  if (rule.firstPort !== rule.lastPort) throw addressError(text, 'a range names many ports', 'tcp:HOST:PORT');
+  return { host: rule.host, port: rule.firstPort };
 }
 
 interface Host {
