@@ -1,36 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which role a thread of the VMM has, for calls that its role judges otherwise than its stage. The launcher tells of the threads that it knows. Of a thread
-// made since, the kernel tells enough: a thread has all filters that its maker had, so one with no more filters than a thread without a role is not of a role.
-import type { KnownRole } from '../core/policy/thread-verdict.ts';
+// Which role a thread of the VMM has, for calls that its role judges otherwise than its stage. The launcher tells of the threads that it gave one. Of a thread
+// made since, the number of its filters tells: it has those of its maker, and a thread in a role has more than any without (core/compiler/role-marks.ts).
 import { readSmallFile } from './read-file.ts';
 
 export interface KnownThread {
   readonly tid: number;
   /** In clock ticks since boot: field 22 of /proc/TID/stat. A number that was given to another thread has another one. */
   readonly started: number;
-  readonly role: string | null;
+  readonly role: string;
+}
+
+/** The least number of filters that a thread in a role has. */
+export interface LeastFilters {
+  readonly role: string;
+  readonly filters: number;
 }
 
 export class ThreadRoles {
   #threads = new Map<number, KnownThread>();
-  #filters: number | undefined;
+  #least: readonly LeastFilters[] = [];
 
-  /** `filters`: as many as a thread without a role has. Until this is first called no thread has a role. */
-  learn(filters: number, threads: readonly KnownThread[], startAnew: boolean): void {
+  /** Until this is first called no thread has a role. */
+  learn(least: readonly LeastFilters[], threads: readonly KnownThread[], startAnew: boolean): void {
     if (startAnew) this.#threads = new Map();
     for (const thread of threads) this.#threads.set(thread.tid, thread);
-    this.#filters = filters;
+    this.#least = least;
   }
 
-  /** To be asked while the thread waits: its number and its filters cannot change then. */
-  roleOf(tid: number): KnownRole {
-    if (this.#filters === undefined) return null;
+  /** Its role, or those that it may have. To be asked while the thread waits: its number and its filters cannot change then. */
+  rolesOf(tid: number): readonly string[] {
+    if (this.#least.length === 0) return [];
     try {
       const known = this.#threads.get(tid);
-      if (known !== undefined && startedAt(tid) === known.started) return known.role;
-      return filterCount(tid) <= this.#filters ? null : 'unknown';
+      if (known !== undefined && startedAt(tid) === known.started) return [known.role];
+      const count = filterCount(tid);
+      return this.#least.filter(({ filters }) => filters <= count).map(({ role }) => role);
     } catch {
-      return 'unknown';
+      return this.#least.map(({ role }) => role);
     }
   }
 }

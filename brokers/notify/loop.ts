@@ -141,7 +141,7 @@ function decide(broker: Broker, caller: Caller): void {
   const { stage } = broker.stages.current;
   const { arch } = broker.stages.profile;
   const made = { nr, auditArch, args, instructionPointer };
-  const verdict = judgeThread(stage, made, () => broker.threads.roleOf(tid));
+  const verdict = judgeThread(stage, made, () => broker.threads.rolesOf(tid));
   const syscall = verdict.syscall?.name ?? syscallName(arch, nr) ?? `syscall ${nr}`;
   const call: Call = { broker, caller, syscall, args: () => describeCall(arch, syscall, args, readerOf(caller)) };
   if (stage.soak === true && verdict.role !== undefined && isToldRefusal(verdict.action)) {

@@ -6,6 +6,7 @@ import { ok, type Reply } from './reply.ts';
 /** Which threads have which role. Stages judge by roles that they have rules for; another name is a thread without a role to them. */
 export function threadsRequest(broker: Broker, request: Extract<Request, { type: 'threads' }>, reply: Reply): void {
   const threads = request.threads.map(([tid, started, role]) => ({ tid, started, role }));
-  broker.threads.learn(request.filters, threads, request.startAnew);
+  const least = request.least.map(([role, filters]) => ({ role, filters }));
+  broker.threads.learn(least, threads, request.startAnew);
   ok(reply);
 }

@@ -60,6 +60,7 @@ export type BindOptions = OptionsOf<'bind', 'address'>;
 export type OpenOptions = OptionsOf<'open', 'path' | 'access'>;
 export type TapOptions = OptionsOf<'tap', 'name'>;
 export type Seal = NonNullable<Extract<Request, { type: 'memory' }>['seals']>[number];
+export type RolesOfThreads = Pick<Extract<Request, { type: 'threads' }>, 'least' | 'threads'>;
 export type GrantRequest = Omit<Extract<Request, { type: 'grant' }>, 'id' | 'type'>;
 
 /** Owns the channel fd. */
@@ -177,15 +178,12 @@ export class BrokerClient {
     await this.#request({ type: 'stage', epoch }, `stage ${epoch}`);
   }
 
-  /** Which threads have which role; `filters`: how many a thread without a role has. All that it knew before is forgotten. */
-  async tellThreads(
-    filters: number,
-    threads: readonly [tid: number, started: number, role: string | null][],
-  ): Promise<void> {
+  /** Which threads have which role, and how many filters a thread in a role has at least. All that it knew before is forgotten. */
+  async tellThreads({ least, threads }: RolesOfThreads): Promise<void> {
     const { maxThreads } = protocolLimits;
     for (let from = 0; from === 0 || from < threads.length; from += maxThreads)
       await this.#request(
-        { type: 'threads', filters, startAnew: from === 0, threads: threads.slice(from, from + maxThreads) },
+        { type: 'threads', startAnew: from === 0, least, threads: threads.slice(from, from + maxThreads) },
         'tell of threads',
       );
   }

@@ -39,6 +39,7 @@ const deviceNumber = z.number().int().min(0).max(0xf_ffff);
 const userId = z.number().int().min(0).max(0xffff_fffe);
 const agentName = z.string().regex(/^[\w.-]{1,32}$/);
 const requestKind = z.enum(brokerRequestKinds);
+const roleName = z.string().min(1).max(32);
 const clockTicks = z.union([
   z.number().int().min(0).max(Number.MAX_SAFE_INTEGER),
   z.bigint().min(0n).max(BigInt(Number.MAX_SAFE_INTEGER)).transform(Number),
@@ -114,17 +115,15 @@ const request = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('release'), id, address: text }),
   z.strictObject({ type: z.literal('stage'), id, epoch }),
   /**
-   * Roles of threads, as [tid, when it started, role]; null: none. `filters`: how many a thread without a role has; one that is not named and has more may be
-   * of any role. `startAnew`: those told of before are forgotten.
+   * Roles of threads, as [tid, when it started, role], and the least number of filters that a thread in a role has. `startAnew`: those told of before are
+   * forgotten.
    */
   z.strictObject({
     type: z.literal('threads'),
     id,
-    filters: z.number().int().min(0).max(1000),
     startAnew: z.boolean(),
-    threads: z
-      .array(z.tuple([z.number().int().min(1), clockTicks, z.string().max(32).nullable()]))
-      .max(protocolLimits.maxThreads),
+    least: z.array(z.tuple([roleName, z.number().int().min(1).max(1000)])).max(16),
+    threads: z.array(z.tuple([z.number().int().min(1), clockTicks, roleName])).max(protocolLimits.maxThreads),
   }),
   /** Within what the profile lets the launcher grant; holds until it is revoked, used up, too old, or its last stage is left. */
   z.strictObject({

@@ -14,6 +14,7 @@ import { compareDiagrams, meaningOf, unproven } from '../verifier/verify.ts';
 import { type CompiledFilter, type CompileOptions, compileTarget } from './compile-filter.ts';
 import { chainOf, deltaTarget } from './delta.ts';
 import { expectedInstructions } from './expected-cost.ts';
+import { roleMarks } from './role-marks.ts';
 import { isPermitting } from './target-weight.ts';
 
 /** A program, and whether it stands alone or leans on the programs installed before it. */
@@ -21,11 +22,16 @@ export interface CompiledProgram extends CompiledFilter {
   readonly shape: 'full' | 'delta';
 }
 
+export interface CompiledRole extends CompiledProgram {
+  /** How many marks are installed before it: see roleMarks(). */
+  readonly marks: number;
+}
+
 export interface CompiledStage extends CompiledProgram {
   readonly name: string;
   readonly epoch: number;
   /** Installed in a role's threads on top of the programs of this stage and all before it. */
-  readonly roles: Readonly<Record<string, CompiledProgram>>;
+  readonly roles: Readonly<Record<string, CompiledRole>>;
 }
 
 export interface CompiledProfile {
@@ -50,6 +56,7 @@ export function compileProfile(profile: ResolvedProfile, options: CompileOptions
   const supervised = supervise(profile);
   const uncached = options.uncached ?? uncachedNumbers(diagrams, supervised.stages);
   const tuned = { ...options, uncached };
+  const marksLeft = new Map(roleMarks(profile));
   let installed: Diagram | undefined;
   let chainLength = 0;
 
@@ -59,12 +66,14 @@ export function compileProfile(profile: ResolvedProfile, options: CompileOptions
     installed = own.chain;
     chainLength += own.instructions + 4;
     assertEnforced(diagrams, own.chain, given.filter, `stage ${stage.name}`);
-    const roles = Object.entries(stage.roles).map(([name, policy]): [string, CompiledProgram] => {
+    const roles = Object.entries(stage.roles).map(([name, policy]): [string, CompiledRole] => {
       const what = `role ${name} of stage ${stage.name}`;
       const role = compileProven(diagrams, policy, own.chain, tuned, what);
       assertEnforced(diagrams, role.chain, given.roles[name] as FilterPolicy, what);
-      assertChainFits(chainLength + role.instructions, what);
-      return [name, { program: role.program, instructions: role.instructions, shape: role.shape }];
+      const marks = marksLeft.get(name) ?? 0;
+      marksLeft.delete(name);
+      assertChainFits(chainLength + role.instructions + marks * 5, what);
+      return [name, { program: role.program, instructions: role.instructions, shape: role.shape, marks }];
     });
     assertChainFits(chainLength, `stage ${stage.name}`);
     const { program, instructions, shape } = own;

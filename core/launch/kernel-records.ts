@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// What only the kernel knows of: kills by a filter, and refusals of a role's filter where that was installed with SECCOMP_FILTER_FLAG_LOG. Its audit
-// records tell, where they may be read.
+// What only the kernel knows of: kills by a filter. Its audit records tell, where they may be read.
 import { AuditReader } from '../audit/reader.ts';
 import type { AuditRecord } from '../audit/record.ts';
 import { deferred, withDeadline } from '../deferred.ts';
-import { evaluate } from '../policy/index.ts';
-import type { ResolvedStage, Rule } from '../policy/types.ts';
-import { errnoName, syscallName } from '../tables/index.ts';
+import type { ResolvedStage } from '../policy/types.ts';
 import type { EventStream } from './events.ts';
 import { explainKill, type KillExplanation } from './explain-kill.ts';
 
@@ -14,7 +11,7 @@ import { explainKill, type KillExplanation } from './explain-kill.ts';
 const recordMs = 1000;
 
 /** SECCOMP_RET_* without their data. */
-const returned = { killProcess: 0x8000_0000, killThread: 0, trap: 0x0003_0000, errno: 0x0005_0000 };
+const returned = { killProcess: 0x8000_0000, killThread: 0, trap: 0x0003_0000 };
 
 export class KernelRecords {
   readonly #reader: AuditReader;
@@ -66,42 +63,7 @@ export class KernelRecords {
       case returned.killThread: {
         const explained = explainKill(this.#stage(), record, '');
         this.#events.emit('violation', { stage: this.#stage().name, what: 'thread-killed', ...explained });
-        return;
       }
-      case returned.errno:
-        this.#tellOfRole(record);
     }
   }
-
-  /** The record has no arguments and no thread id: which role it was follows from what the call is refused to. */
-  #tellOfRole({ nr, thread, auditArch }: AuditRecord): void {
-    const stage = this.#stage();
-    const call = { nr, auditArch, args: [0n, 0n, 0n, 0n, 0n, 0n] as const };
-    for (const [role, policy] of Object.entries(stage.roles)) {
-      const entry = policy.syscalls.find((each) => each.nr === nr);
-      const rule = entry?.rules.find(isTold) ?? entry?.otherwiseRule;
-      const action = rule?.action ?? evaluate(policy, call).action;
-      if (action.kind !== 'errno' || action.quiet) continue;
-      const syscall = syscallName(policy.arch, nr) ?? `syscall ${nr}`;
-      this.#events.emit('refusal', {
-        stage: stage.name,
-        door: 'kernel',
-        tid: 0,
-        thread,
-        role,
-        syscall,
-        args: {},
-        errno: errnoName(action.errno) ?? String(action.errno),
-        rule: rule === undefined ? null : { file: rule.source.file, line: rule.source.line, why: rule.why },
-        fix: `stage ${stage.name}: roles: { ${role}: { syscalls: [{ allow: [${syscall}], why: "..." }] } }`,
-        allowedIn: stage.name,
-        features: [],
-      });
-      return;
-    }
-  }
-}
-
-function isTold({ action }: Rule): boolean {
-  return action.kind === 'errno' && !action.quiet;
 }

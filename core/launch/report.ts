@@ -31,8 +31,13 @@ export interface EnforcementReport {
     readonly role: string;
     readonly mode: number;
     readonly filters: number;
-    /** As installed, oldest first; `role`: for threads of that role only. */
-    readonly programs: readonly { readonly stage: string; readonly role?: string; readonly sha256: string }[];
+    /** As installed, oldest first; `role`: for threads of that role only; `mark`: allows everything, and tells by its number which role it is. */
+    readonly programs: readonly {
+      readonly stage: string;
+      readonly role?: string;
+      readonly mark?: true;
+      readonly sha256: string;
+    }[];
   }[];
 }
 

@@ -2,7 +2,7 @@
 import { constants } from 'node:os';
 import { basename } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
-import type { BrokerClient, GrantRequest, TapOptions } from '../broker/client.ts';
+import type { BrokerClient, GrantRequest, RolesOfThreads, TapOptions } from '../broker/client.ts';
 import type { BrokerEvent, BrokerStatus } from '../broker/protocol.ts';
 import type { CompiledProfile } from '../compiler/index.ts';
 import { deferred } from '../deferred.ts';
@@ -29,7 +29,7 @@ import { type EnforcementReport, makeReport, type ProgramSource } from './report
 import { RuntimeGrant, type RuntimeGrantOptions } from './runtime-grant.ts';
 import { StageEngine } from './stage-engine.ts';
 import type { StagedProcess } from './stager.ts';
-import { type ThreadInRole, ThreadRoles } from './thread-roles.ts';
+import { ThreadRoles } from './thread-roles.ts';
 
 export interface SandboxParts<V extends Vmm> {
   readonly adapter: PreparedVmm<V>;
@@ -109,7 +109,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
       deadlineMs: parts.deadlineMs,
       roles: this.#roles,
       assertAlive: () => this.#assertAlive(),
-      tellBroker: (filters, threads, broker) => this.#tellBroker(filters, threads, broker),
+      tellBroker: (roles, broker) => this.#tellBroker(roles, broker),
       moveBroker: (epoch) => this.#moveBroker(epoch),
     });
     this.vmm = parts.adapter.connect(parts.channelFd, this);
@@ -211,12 +211,8 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
   }
 
   /** One that is dead need not know, and one that follows it is told by itself. */
-  async #tellBroker(
-    filters: number,
-    threads: ThreadInRole[],
-    broker = this.#parts.broker.current.client,
-  ): Promise<void> {
-    await broker.tellThreads(filters, threads).catch((error: unknown) => {
+  async #tellBroker(roles: RolesOfThreads, broker = this.#parts.broker.current.client): Promise<void> {
+    await broker.tellThreads(roles).catch((error: unknown) => {
       if (!(error instanceof RatchetError && error.code === 'BROKER_DIED')) throw error;
     });
   }

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The stage that a VMM is in, and all that changes the filters of its threads. One thing at a time: a stage change, a new thread that gets the
 // filters of its role, a look at all threads.
-import type { BrokerClient } from '../broker/client.ts';
+import type { BrokerClient, RolesOfThreads } from '../broker/client.ts';
 import type { CompiledStage } from '../compiler/index.ts';
 import type { Requirements } from '../policy/types.ts';
-import { rolesIn } from '../stages/chain.ts';
-import { readTasks } from '../stages/tasks.ts';
+import { roleChain, rolesIn } from '../stages/chain.ts';
 import { giveRoles, type Tightened, type TightenOptions, tighten } from '../stages/tighten.ts';
 import { type Verification, verifyThreads } from '../stages/verify.ts';
 import type { ThreadKeeper } from '../vmm/thread-keeper.ts';
-import type { ThreadInRole, ThreadRoles } from './thread-roles.ts';
+import type { ThreadRoles } from './thread-roles.ts';
 
 export interface StageEngineParts {
   readonly pid: number;
@@ -22,8 +21,8 @@ export interface StageEngineParts {
   readonly roles: ThreadRoles;
   /** Throws when the process has ended: nothing may be done by its number then. */
   readonly assertAlive: () => void;
-  /** Tells the broker (the present one, unless it is given) which thread has which role, and how many filters one without a role has. */
-  readonly tellBroker: (filters: number, threads: ThreadInRole[], broker?: BrokerClient) => Promise<void>;
+  /** Tells the broker, the present one unless it is given. */
+  readonly tellBroker: (roles: RolesOfThreads, broker?: BrokerClient) => Promise<void>;
   /** Makes the broker judge by this epoch. */
   readonly moveBroker: (epoch: number) => Promise<void>;
 }
@@ -77,8 +76,6 @@ export class StageEngine implements ThreadKeeper {
     });
     this.#epoch = epoch;
     this.#remember(roles);
-    // One that does not hear it goes on taking threads that it does not know for threads of the strictest role.
-    await this.#tellBroker(roles).catch(() => undefined);
     return tightened;
   }
 
@@ -127,17 +124,23 @@ export class StageEngine implements ThreadKeeper {
     await this.#tellBroker(this.#parts.roles.living, broker);
   }
 
-  /**
-   * The broker judges by roles too. It is told before a filter is given, and again when a stage is entered: in between a thread that nobody knows yet and that has the new
-   * stage's filter may be of any role.
-   */
+  /** The broker judges by roles too. It is told before filters are given, and what it is told holds while they are. */
   async #tellBroker(roles: ReadonlyMap<number, string>, broker?: BrokerClient): Promise<void> {
     if (rolesIn(this.#parts.stages).size === 0) return;
-    const filters = this.#parts.inheritedFilters + this.#epoch + 1;
-    const withoutRole = readTasks(this.#parts.pid).filter((task) => !roles.has(task.tid) && task.filters === filters);
-    const known = [...roles].map(([tid, role]): [number, string | null] => [tid, role]);
-    const others = withoutRole.map(({ tid }): [number, string | null] => [tid, null]);
-    await this.#parts.tellBroker(filters, this.#parts.roles.began([...known, ...others]), broker);
+    await this.#parts.tellBroker({ least: this.#leastFilters(), threads: this.#parts.roles.began(roles) }, broker);
+  }
+
+  /** How many filters a thread in a role has, now or when the next stage was entered. */
+  #leastFilters(): [role: string, filters: number][] {
+    const { stages, inheritedFilters } = this.#parts;
+    const states = [this.#epoch + 1, this.#epoch + 2].map((count) => stages.slice(0, count));
+    return [...rolesIn(stages)].flatMap((role): [string, number][] => {
+      const counts = states
+        .map((entered) => ({ ofStages: entered.length, ofRole: roleChain(entered, role).length }))
+        .filter(({ ofRole }) => ofRole > 0)
+        .map(({ ofStages, ofRole }) => inheritedFilters + ofStages + ofRole);
+      return counts.length === 0 ? [] : [[role, Math.min(...counts)]];
+    });
   }
 
   /** Threads in roles that have filters; nobody is asked where there are none. */

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { startTimeOf } from '../stages/start-time.ts';
 
-/** A thread, when it began (clock ticks since boot) and its role. */
-export type ThreadInRole = [tid: number, started: number, role: string | null];
-
 /**
  * Which thread of a process has which role, and which were given its filters. The VMM names its threads itself, and may lie once a guest has taken
  * it over. So a thread that was given a role keeps it, whatever the VMM says of it later.
@@ -51,9 +48,9 @@ export class ThreadRoles {
     return this.#living();
   }
 
-  /** The same threads with when each began; without those that are gone. */
-  began(threads: readonly (readonly [number, string | null])[]): ThreadInRole[] {
-    return threads.flatMap(([tid, role]): ThreadInRole[] => {
+  /** These threads with when each began, in clock ticks since boot; without those that are gone. */
+  began(roles: ReadonlyMap<number, string>): [tid: number, started: number, role: string][] {
+    return [...roles].flatMap(([tid, role]): [number, number, string][] => {
       const started = startTimeOf(this.#pid, tid);
       return started === undefined ? [] : [[tid, Number(started), role]];
     });

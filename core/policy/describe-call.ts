@@ -58,6 +58,9 @@ function wordsOf(syscall: string): CallWords {
   return (Object.hasOwn(callWords, syscall) ? callWords[syscall] : undefined) ?? { words: {} };
 }
 
+/** Which argument holds the length of the address, of calls that take one. */
+const socketAddressLength: Readonly<Record<string, number>> = { bind: 2, connect: 2, sendto: 5 };
+
 function lookedUp(
   key: string,
   syscall: string,
@@ -67,8 +70,9 @@ function lookedUp(
 ): string | undefined {
   const register = args[parameter.index] ?? 0n;
   if (parameter.width === 'full64' && textArguments.has(key)) return register === 0n ? 'NULL' : reader.text(register);
-  if (syscall === 'sendto' && key === 'addr') {
-    return register === 0n ? 'NULL' : reader.socketAddress(register, Number(BigInt.asIntN(32, args[5] ?? 0n)));
+  const lengthAt = key === 'addr' ? socketAddressLength[syscall] : undefined;
+  if (lengthAt !== undefined) {
+    return register === 0n ? 'NULL' : reader.socketAddress(register, Number(BigInt.asIntN(32, args[lengthAt] ?? 0n)));
   }
   if (!fdArguments.has(key)) return undefined;
   const fd = Number(BigInt.asIntN(32, register));

@@ -8,6 +8,8 @@ export interface InstalledProgram {
   readonly stage: string;
   /** The role that it is for; absent for that of all threads. */
   readonly role?: string;
+  /** It allows everything, and is there to be counted. */
+  readonly mark?: true;
   readonly program: Uint8Array;
 }
 
@@ -15,8 +17,11 @@ export interface InstalledProgram {
 export interface StagePrograms {
   readonly name: string;
   readonly program: Uint8Array;
-  readonly roles: Readonly<Record<string, { readonly program: Uint8Array }>>;
+  readonly roles: Readonly<Record<string, { readonly program: Uint8Array; readonly marks: number }>>;
 }
+
+/** BPF_RET | BPF_K, SECCOMP_RET_ALLOW. */
+const mark = { mark: true, program: Uint8Array.of(6, 0, 0, 0, 0, 0, 0xff, 0x7f) } as const;
 
 export function stageChain(stages: readonly StagePrograms[]): InstalledProgram[] {
   return stages.map(({ name, program }) => ({ stage: name, program }));
@@ -26,7 +31,9 @@ export function stageChain(stages: readonly StagePrograms[]): InstalledProgram[]
 export function roleChain(stages: readonly StagePrograms[], role: string): InstalledProgram[] {
   return stages.flatMap(({ name, roles }) => {
     const own = roles[role];
-    return own === undefined ? [] : [{ stage: name, role, program: own.program }];
+    if (own === undefined) return [];
+    const marks = Array.from({ length: own.marks }, (): InstalledProgram => ({ ...mark, stage: name, role }));
+    return [...marks, { stage: name, role, program: own.program }];
   });
 }
 

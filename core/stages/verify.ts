@@ -14,7 +14,12 @@ export interface VerifiedThread {
   readonly filters: number;
   readonly noNewPrivs: boolean;
   /** Each installed program, oldest first; empty when it was not read back. `role`: for threads of that role only. */
-  readonly programs: readonly { readonly stage: string; readonly role?: string; readonly sha256: string }[];
+  readonly programs: readonly {
+    readonly stage: string;
+    readonly role?: string;
+    readonly mark?: true;
+    readonly sha256: string;
+  }[];
 }
 
 export interface Verification {

@@ -15,8 +15,7 @@ const profile: ResolvedProfile = {
     roles: { io: filterPolicy({}), vcpu: filterPolicy({ openat: { kind: 'errno', errno: 1, quiet: false } }) },
   })),
 };
-const oneFilter = ownFilterCount() + 1;
-const none = 0;
+const filters = ownFilterCount() + 1;
 
 let broker: ServedBroker;
 let victim: Victim;
@@ -37,38 +36,51 @@ test('until it is told of roles no thread has one', async () => {
   expect(await open()).toBe('ok');
 });
 
-test('a thread that nobody named and that has more filters than others is refused what any role is refused', async () => {
-  await broker.client.tellThreads(none, []);
+test('a thread that nobody named has the roles that the number of its filters leaves it', async () => {
+  await broker.client.tellThreads({ least: [['vcpu', filters + 1]], threads: [] });
+  expect(await open()).toBe('ok');
+  await broker.client.tellThreads({
+    least: [
+      ['io', filters],
+      ['vcpu', filters + 1],
+    ],
+    threads: [],
+  });
+  expect(await open()).toBe('ok');
+});
+
+test('one that may have several is refused what any of them is refused', async () => {
+  await broker.client.tellThreads({
+    least: [
+      ['io', filters],
+      ['vcpu', filters],
+    ],
+    threads: [],
+  });
   expect(await open()).toBe('EPERM');
   const event = await broker.event(({ type }) => type === 'refusal');
   expect(event).toMatchObject({ tid: victim.pid, role: 'vcpu', syscall: 'openat', args: { filename: '/dev/null' } });
 });
 
-test('one that has no more filters than others has no role', async () => {
-  await broker.client.tellThreads(oneFilter, []);
-  expect(await open()).toBe('ok');
-});
-
 test('one that was named has its role, whatever the number of its filters', async () => {
-  await broker.client.tellThreads(oneFilter, [[victim.pid, began(), 'vcpu']]);
+  await broker.client.tellThreads({ least: [['vcpu', filters + 1]], threads: [[victim.pid, began(), 'vcpu']] });
   expect(await open()).toBe('EPERM');
-  await broker.client.tellThreads(none, [[victim.pid, began(), 'io']]);
-  expect(await open()).toBe('ok');
-  await broker.client.tellThreads(none, [[victim.pid, began(), null]]);
+  await broker.client.tellThreads({ least: [['vcpu', filters]], threads: [[victim.pid, began(), 'io']] });
   expect(await open()).toBe('ok');
 });
 
 test('a number that another thread had is no name', async () => {
-  await broker.client.tellThreads(none, [[victim.pid, began() - 1, 'io']]);
+  await broker.client.tellThreads({ least: [['vcpu', filters]], threads: [[victim.pid, began() - 1, 'io']] });
   expect(await open()).toBe('EPERM');
-  await broker.client.tellThreads(oneFilter, [[victim.pid, began() - 1, 'vcpu']]);
+  await broker.client.tellThreads({ least: [['vcpu', filters + 1]], threads: [[victim.pid, began() - 1, 'vcpu']] });
   expect(await open()).toBe('ok');
 });
 
 test('more threads than go into one message are all known, and those of before are forgotten', async () => {
+  const least: [string, number][] = [['vcpu', filters + 1]];
   const others = Array.from({ length: 300 }, (_, index): [number, number, string] => [4_000_000 + index, 1, 'io']);
-  await broker.client.tellThreads(oneFilter, [...others, [victim.pid, began(), 'vcpu']]);
+  await broker.client.tellThreads({ least, threads: [...others, [victim.pid, began(), 'vcpu']] });
   expect(await open()).toBe('EPERM');
-  await broker.client.tellThreads(oneFilter, others);
+  await broker.client.tellThreads({ least, threads: others });
   expect(await open()).toBe('ok');
 });

@@ -61,6 +61,12 @@ describe('a look from outside finds', () => {
     expect(found[0]).toMatch(words);
   });
 
+  test('a ring that a thread of the kernel serves without any call, seen through that thread too', async () => {
+    const found = await obstaclesOf(['polled-ring'], without('io_uring'));
+    expect(found.length).toBeGreaterThan(0);
+    for (const each of found) expect(each).toMatch(/of kind io_uring/);
+  });
+
   test('nothing where there is nothing, or only what was not asked for', async () => {
     expect(await obstaclesOf(['unix-stream', 'pidfd'], without('io_uring', 'unix-datagram', 'raw-socket'))).toEqual([]);
   });
@@ -83,25 +89,42 @@ describe('a look from outside finds', () => {
   });
 });
 
-describe('QEMU with a ring', () => {
-  test('does not enter the stage that requires none, is told which, and lives on in the earlier one', async () => {
-    using folder = scratch();
-    const image = join(folder.path, 'disk.img');
-    writeFileSync(image, Buffer.alloc(64 * 1024));
-    const profile = join(folder.path, 'ring.yaml');
-    // The shipped profile, with rings permitted while the machine is built.
-    const ring = 'io_uring_setup, io_uring_enter, io_uring_register';
-    writeFileSync(
-      profile,
-      `${readFileSync(packagePath('profiles/qemu.yaml'), 'utf8')}
+/** The shipped profile, with rings permitted while the machine is built. */
+function profileWithRings(folder: string, running = ''): string {
+  const profile = join(folder, 'ring.yaml');
+  const ring = 'io_uring_setup, io_uring_enter, io_uring_register';
+  writeFileSync(
+    profile,
+    `${readFileSync(packagePath('profiles/qemu.yaml'), 'utf8')}
 features:
   rings:
     why: a test
     stages:
       start: { syscalls: [{ allow: [${ring}], risk: a test, why: a test }] }
-`,
-    );
-    await using sandbox = await launchBare(['-drive', `file=${image},format=raw,if=none,aio=io_uring`], {
+${running}`,
+  );
+  return profile;
+}
+
+function diskWithRing(folder: string): readonly string[] {
+  const image = join(folder, 'disk.img');
+  writeFileSync(image, Buffer.alloc(64 * 1024));
+  return ['-drive', `file=${image},format=raw,if=none,aio=io_uring`];
+}
+
+describe('QEMU with a ring', () => {
+  test('enters the stage when its feature tolerates that', async () => {
+    using folder = scratch();
+    const enters = '{ allow: [io_uring_enter], risk: a test, why: a test }';
+    const profile = profileWithRings(folder.path, `      running: { tolerates: [io_uring], syscalls: [${enters}] }\n`);
+    await using sandbox = await launchBare(diskWithRing(folder.path), { profile, features: ['rings'] });
+    expect(await sandbox.attest()).toMatchObject({ ok: true, stage: 'running' });
+  });
+
+  test('does not enter the stage that requires none, is told which, and lives on in the earlier one', async () => {
+    using folder = scratch();
+    const profile = profileWithRings(folder.path);
+    await using sandbox = await launchBare(diskWithRing(folder.path), {
       profile,
       features: ['rings'],
       until: 'start',

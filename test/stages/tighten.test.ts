@@ -11,6 +11,7 @@ import { NothingChanged, tighten } from '../../core/stages/tighten.ts';
 import { verifyThreads } from '../../core/stages/verify.ts';
 import { native } from '../../native/index.ts';
 import { launchBare } from '../launch/bare.ts';
+import { makeCall } from '../launch/make-call.ts';
 import { shippedPrograms } from '../launch/shipped-programs.ts';
 
 const inheritedFilters = ownFilterCount();
@@ -57,6 +58,34 @@ describe('verification', () => {
 });
 
 describe('tighten', () => {
+  test('what a stage requires and what comes between the look and the filter: the stage is on, and not entered', async () => {
+    await using sandbox = await launchBare([], { until: 'start' });
+    const { pid } = sandbox;
+    using pidfd = new OwnedFd(native.openPidfd({ pid, thread: false }));
+    const source = { file: 'p.yaml', line: 3, column: 1 };
+    const noFds = [{ kind: '/dev/zero', why: 'a test', source }];
+    const entering = tighten({
+      pid,
+      pidfd: pidfd.fd,
+      stages: [start, running],
+      roles: new Map(),
+      given: new Set(),
+      inheritedFilters,
+      deadlineMs,
+      requires: { noFds, noChildren: false, sameFilters: false },
+      moveBroker: async () => {
+        expect(await makeCall({ pid, tid: pid }, 'openat', [-100, '/dev/zero', 0])).toBeGreaterThan(2);
+      },
+    });
+    await expect(entering).rejects.toMatchObject({
+      code: 'PRECONDITION_FAILED',
+      message: expect.stringMatching(/running was entered, but what it requires does not hold.*fd \d+ is \/dev\/zero/),
+    });
+    // Whoever calls this has to kill the process then.
+    await expect(entering).rejects.not.toBeInstanceOf(NothingChanged);
+    expect(readTasks(pid).map(({ filters }) => filters - inheritedFilters)).toEqual(readTasks(pid).map(() => 2));
+  });
+
   test('a broker that does not follow: nothing changed', async () => {
     await using sandbox = await launchBare([], { until: 'start' });
     using pidfd = new OwnedFd(native.openPidfd({ pid: sandbox.pid, thread: false }));
