@@ -3,21 +3,26 @@
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { packagePath } from '../native/package-path.ts';
-import { type CountsDocument, parseCounts, resolveCounts } from './compiler/counts.ts';
+import type { CompileOptions } from './compiler/compile-filter.ts';
+import { type CountsDocument, parseCounts, resolveCounts, resolveRoleCounts } from './compiler/counts.ts';
 import type { CallCounts } from './compiler/weights.ts';
 import { RatchetError } from './errors.ts';
 import type { ResolvedProfile } from './policy/types.ts';
 
 /** The recorded calls of a profile, or undefined when there is no file of them. Throws PROFILE_INVALID for one that cannot be read. */
-export function loadCounts({ file, arch }: Pick<ResolvedProfile, 'file' | 'arch'>): CallCounts | undefined {
-  const path = countsFile(file);
-  return path === undefined || !existsSync(path) ? undefined : resolveCounts(readCounts(path), arch, path);
+export function loadCounts(profile: Pick<ResolvedProfile, 'file' | 'arch'>): CallCounts | undefined {
+  return countsOption(profile).counts;
 }
 
-/** What compileProfile() and compileFilter() want to know of a profile's recorded calls. */
-export function countsOption(profile: Pick<ResolvedProfile, 'file' | 'arch'>): { readonly counts?: CallCounts } {
-  const counts = loadCounts(profile);
-  return counts === undefined ? {} : { counts };
+/** What compileProfile() and compileFilter() want to know of a profile's recorded calls. Throws as loadCounts(). */
+export function countsOption({
+  file,
+  arch,
+}: Pick<ResolvedProfile, 'file' | 'arch'>): Pick<CompileOptions, 'counts' | 'roleCounts'> {
+  const path = countsFile(file);
+  if (path === undefined || !existsSync(path)) return {};
+  const document = readCounts(path);
+  return { counts: resolveCounts(document, arch, path), roleCounts: resolveRoleCounts(document, arch, path) };
 }
 
 export function readCounts(path: string): CountsDocument {

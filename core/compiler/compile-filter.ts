@@ -9,6 +9,7 @@ import { encodeProgram, type Instruction, maxInstructions } from '../simulator/i
 import { type Diagram, Diagrams } from '../verifier/diagram.ts';
 import { type NumberRange, numberRanges } from '../verifier/policy-diagram.ts';
 import { type ArgumentContext, compileArguments, materialise } from './argument-search.ts';
+import { bitsFirst } from './bits-first.ts';
 import { type Decision, DecisionGraph } from './decision.ts';
 import { expectedInstructions } from './expected-cost.ts';
 import { layOut } from './layout.ts';
@@ -18,6 +19,8 @@ import { type CallCounts, cachedShare, unseenShare } from './weights.ts';
 export interface CompileOptions {
   /** Recorded calls; without them every number that the arguments decide counts the same. */
   readonly counts?: CallCounts;
+  /** For compileProfile(): those of the threads of a role, by role. */
+  readonly roleCounts?: Readonly<Record<string, CallCounts>>;
   /** Numbers that another filter of the chain keeps out of the kernel's bitmap: this filter runs for them too. */
   readonly uncached?: ReadonlySet<number>;
   /** Longest run of intervals that is solved exactly (default 64). Time grows with its third power. */
@@ -172,7 +175,20 @@ function compileNumbers(context: ArgumentContext, target: FilterTarget, options:
       weight: weightOf(diagrams, range, options, total),
     });
   }
-  return materialise(graph, 'nr', searchTree(items, search).tree, 0, (index) => leaves[index] as Decision);
+  const place = (index: number): Decision => leaves[index] as Decision;
+  const byTree = searchTree(items, search);
+  const weightAt = (nr: number): number =>
+    options.counts === undefined ? 0 : runsFor(options.counts, nr, isUncached(options, nr));
+  const byBits = search.bucketValues === undefined ? bitsFirst(items, weightAt, search) : undefined;
+  if (byBits === undefined || byBits.cost >= byTree.cost) return materialise(graph, 'nr', byTree.tree, 0, place);
+  return graph.test('nr', {
+    op: 'any-bit',
+    constant: byBits.mask,
+    yes: materialise(graph, 'nr', byBits.rest, 0, place),
+    no: place(byBits.target),
+    yesWeight: byBits.restWeight,
+    noWeight: byBits.weight,
+  });
 }
 
 function weightOf(

@@ -68,7 +68,9 @@ export function compileProfile(profile: ResolvedProfile, options: CompileOptions
     assertEnforced(diagrams, own.chain, given.filter, `stage ${stage.name}`);
     const roles = Object.entries(stage.roles).map(([name, policy]): [string, CompiledRole] => {
       const what = `role ${name} of stage ${stage.name}`;
-      const role = compileProven(diagrams, policy, own.chain, tuned, what);
+      const counts = options.roleCounts?.[name] ?? options.counts;
+      const ofRole = counts === undefined ? tuned : { ...tuned, counts };
+      const role = compileProven(diagrams, policy, own.chain, ofRole, what);
       assertEnforced(diagrams, role.chain, given.roles[name] as FilterPolicy, what);
       const marks = marksLeft.get(name) ?? 0;
       marksLeft.delete(name);

@@ -4,13 +4,15 @@
 import { argumentsOf } from '../policy/conditions.ts';
 import type { Arch, ResolvedProfile } from '../policy/types.ts';
 import { constantValue, type Parameter, parametersOf, syscallNumber } from '../tables/index.ts';
-import type { CountsDocument } from './counts.ts';
+import type { CountedSyscalls, CountsDocument } from './counts.ts';
 
 /** One call as it entered the kernel. */
 export interface RecordedCall {
   readonly name: string;
   /** The registers; a tracer leaves out those that the call does not have, and those that it shows as text are undefined. */
   readonly args: readonly (bigint | undefined)[];
+  /** That of the thread that made it. */
+  readonly role?: string | undefined;
 }
 
 export interface CountOptions {
@@ -19,8 +21,23 @@ export interface CountOptions {
   readonly recorded: string;
 }
 
-/** Frequent first, so that a person sees what matters. Values that are named in the profile's rules keep that name. */
+/** The calls of all threads, and once more those of each role. */
 export function countCalls(calls: Iterable<RecordedCall>, { profile, recorded }: CountOptions): CountsDocument {
+  const all = [...calls];
+  const names = new Set(all.flatMap(({ role }) => role ?? []));
+  const ofRole = (name: string): readonly RecordedCall[] => all.filter(({ role }) => role === name);
+  const roles = [...names].map((name) => [name, countSyscalls(ofRole(name), profile)]);
+  return {
+    version: 1,
+    arch: profile.arch,
+    recorded,
+    syscalls: countSyscalls(all, profile),
+    ...(roles.length === 0 ? {} : { roles: Object.fromEntries(roles) }),
+  };
+}
+
+/** Frequent first, so that a person sees what matters. Values that are named in the profile's rules keep that name. */
+function countSyscalls(calls: readonly RecordedCall[], profile: ResolvedProfile): CountedSyscalls {
   const { arch } = profile;
   const interesting = interestingArguments(profile);
   const counted = new Map<string, { count: number; values: Map<number, Map<bigint, number>> }>();
@@ -53,16 +70,30 @@ export function countCalls(calls: Iterable<RecordedCall>, { profile, recorded }:
       ]);
       return [name, { count, arguments: Object.fromEntries(named) }] as const;
     });
-  return { version: 1, arch, recorded, syscalls: Object.fromEntries(rows) };
+  return Object.fromEntries(rows);
 }
 
 /** Several recordings as one, each call weighing the same. */
 export function addCounts(documents: readonly CountsDocument[], recorded: string): CountsDocument {
   const [first] = documents;
   if (first === undefined) throw new RangeError('there is nothing to add');
-  const names = new Set(documents.flatMap(({ syscalls }) => Object.keys(syscalls)));
+  const roles = [...new Set(documents.flatMap(({ roles }) => Object.keys(roles ?? {})))].map((role) => [
+    role,
+    addSyscalls(documents.map((document) => document.roles?.[role] ?? {})),
+  ]);
+  return {
+    version: 1,
+    arch: first.arch,
+    recorded,
+    syscalls: addSyscalls(documents.map(({ syscalls }) => syscalls)),
+    ...(roles.length === 0 ? {} : { roles: Object.fromEntries(roles) }),
+  };
+}
+
+function addSyscalls(recordings: readonly CountedSyscalls[]): CountedSyscalls {
+  const names = new Set(recordings.flatMap((syscalls) => Object.keys(syscalls)));
   const rows = [...names].map((name) => {
-    const entries = documents.flatMap(({ syscalls }) => syscalls[name] ?? []);
+    const entries = recordings.flatMap((syscalls) => syscalls[name] ?? []);
     const count = entries.reduce((sum, entry) => sum + entry.count, 0);
     const args: Record<string, Record<string, number>> = {};
     for (const entry of entries)
@@ -76,7 +107,7 @@ export function addCounts(documents: readonly CountsDocument[], recorded: string
     return [name, { count, ...(sorted.length === 0 ? {} : { arguments: Object.fromEntries(sorted) }) }] as const;
   });
   rows.sort(([a, { count }], [b, { count: other }]) => other - count || (a < b ? -1 : 1));
-  return { version: 1, arch: first.arch, recorded, syscalls: Object.fromEntries(rows) };
+  return Object.fromEntries(rows);
 }
 
 interface Interesting {

@@ -10,22 +10,30 @@ import type { CallCounts } from './weights.ts';
 
 const count = z.int().nonnegative();
 
+const syscallsSchema = z.record(
+  z.string(),
+  z.strictObject({
+    count,
+    /** By argument, then value: a constant's name, a decimal number or 0x and hexadecimal digits. */
+    arguments: z.record(z.string(), z.record(z.string(), count)).optional(),
+  }),
+);
+
 export const countsSchema = z.strictObject({
   version: z.literal(1),
   arch: z.enum(['x86_64', 'aarch64', 'riscv64']),
   /** How the calls were recorded, for people. */
   recorded: z.string().min(1),
-  syscalls: z.record(
-    z.string(),
-    z.strictObject({
-      count,
-      /** By argument, then value: a constant's name, a decimal number or 0x and hexadecimal digits. */
-      arguments: z.record(z.string(), z.record(z.string(), count)).optional(),
-    }),
-  ),
+  /** Those of all threads. */
+  syscalls: syscallsSchema,
+  /** By role, those of its threads. */
+  roles: z.record(z.string(), syscallsSchema).optional(),
 });
 
 export type CountsDocument = z.infer<typeof countsSchema>;
+
+/** Calls by name, of all threads or of a role's. */
+export type CountedSyscalls = CountsDocument['syscalls'];
 
 /** Reads a counts file's text. Throws PROFILE_INVALID naming the file and the place in it. */
 export function parseCounts(text: string, file: string): CountsDocument {
@@ -37,9 +45,25 @@ export function parseCounts(text: string, file: string): CountsDocument {
 
 /** The counts by number, for the compiler. Throws PROFILE_INVALID on a name that no architecture has. */
 export function resolveCounts(document: CountsDocument, arch: Arch, file: string): CallCounts {
+  return resolveSyscalls(document.syscalls, document.arch, arch, file);
+}
+
+/** The same for each role that was recorded. */
+export function resolveRoleCounts(
+  document: CountsDocument,
+  arch: Arch,
+  file: string,
+): Readonly<Record<string, CallCounts>> {
+  const roles = Object.entries(document.roles ?? {});
+  return Object.fromEntries(
+    roles.map(([role, syscalls]) => [role, resolveSyscalls(syscalls, document.arch, arch, file)]),
+  );
+}
+
+function resolveSyscalls(syscalls: CountedSyscalls, recordedOn: Arch, arch: Arch, file: string): CallCounts {
   const calls = new Map<number, number>();
   const values = new Map<number, Map<number, Map<bigint, number>>>();
-  for (const [name, entry] of Object.entries(document.syscalls)) {
+  for (const [name, entry] of Object.entries(syscalls)) {
     const nr = syscallNumber(arch, name);
     if (nr === undefined) {
       if (archesWith(name).length === 0) throw invalid(file, `there is no system call ${name}`);
@@ -50,7 +74,7 @@ export function resolveCounts(document: CountsDocument, arch: Arch, file: string
     for (const [argument, seen] of Object.entries(entry.arguments ?? {})) {
       const parameter = parameterOf(arch, name, argument);
       if (parameter === undefined) throw invalid(file, `${name} has no argument ${argument}`);
-      byArgument.set(parameter.index, resolveValues(seen, arch, document.arch, file));
+      byArgument.set(parameter.index, resolveValues(seen, arch, recordedOn, file));
     }
     if (byArgument.size > 0) values.set(nr, byArgument);
   }

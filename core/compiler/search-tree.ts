@@ -53,7 +53,7 @@ export interface SearchResult {
 }
 
 /** Share of all lookups from which on a single value is worth a test of its own, though its neighbours lead to the same place. */
-export const heavyShare = 0.05;
+export const heavyShare = 0.02;
 
 /** The tree for items that cover a range without holes, in order. Adjacent light items with one target count as one. */
 export function searchTree(given: readonly SearchItem[], options: SearchOptions): SearchResult {

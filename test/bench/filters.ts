@@ -29,7 +29,7 @@ export async function benchFilters(): Promise<readonly Figure[]> {
   const profile = loadProfile('qemu', { arch });
   const recorded = recordings();
   return [
-    ...filtersOf(profile).flatMap(({ name, filter }) => sideBySide(name, filter, recorded)),
+    ...filtersOf(profile).flatMap((named) => sideBySide(named, recorded)),
     ...benchChain(profile, recorded),
     ...attaching(profile),
     ...compiling(),
@@ -39,23 +39,28 @@ export async function benchFilters(): Promise<readonly Figure[]> {
 interface NamedFilter {
   readonly name: string;
   readonly filter: FilterPolicy;
+  /** Undefined: all threads. */
+  readonly role?: string;
 }
 
 function filtersOf(profile: ResolvedProfile): readonly NamedFilter[] {
   return profile.stages.flatMap((stage) => [
     { name: stage.name, filter: stage.filter },
-    ...Object.entries(stage.roles).map(([role, filter]) => ({ name: `${stage.name}/${role}`, filter })),
+    ...Object.entries(stage.roles).map(([role, filter]) => ({ name: `${stage.name}/${role}`, filter, role })),
   ]);
 }
 
-function sideBySide(name: string, filter: FilterPolicy, recorded: readonly Recording[]): readonly Figure[] {
+function sideBySide({ name, filter, role }: NamedFilter, recorded: readonly Recording[]): readonly Figure[] {
   const part = expressiblePart(filter);
   process.stdout.write(
     `${name}: held against libseccomp without ${part.leftOut.length} calls of ${filter.syscalls.length} (${part.leftOut.join(', ')}), ${part.rules.length} rules\n`,
   );
   const tree = libseccompProgram(part, { kind: 'tree' });
   assertSame(tree, part);
-  return recorded.flatMap(({ name: recording, counts }) => {
+  return recorded.flatMap(({ name: recording, counts: ofAll, roles }) => {
+    const counts = role === undefined ? ofAll : roles[role];
+    // Nothing was recorded of such threads there.
+    if (counts === undefined) return [];
     const ours = compileFilter(part.policy, { counts });
     verifyFilter(ours.program, part.policy);
     const uncached = uncachedBy([ours.program], arch);

@@ -120,6 +120,8 @@ class Rig implements AsyncDisposable {
   readonly guest: readonly string[];
   readonly #stops: (() => Promise<void>)[] = [];
   #traces = 0;
+  /** Of threads that have one, when their QEMU ended. */
+  readonly roles = new Map<number, string>();
 
   constructor(guest: readonly string[]) {
     this.guest = guest;
@@ -145,6 +147,7 @@ class Rig implements AsyncDisposable {
     );
     const ended = once(child, 'close');
     this.#stops.push(async () => {
+      for (const [tid, role] of await qemu.threadRoles()) if (role !== 'main') this.roles.set(tid, role);
       await qemu.quit();
       await ended;
       qemu.close();
@@ -171,7 +174,11 @@ async function record(name: string, scenario: Scenario, guest: readonly string[]
   const profile = loadProfile('qemu');
   await using rig = new Rig(guest);
   await scenario.run(rig);
-  const calls = (await rig.lines()).flatMap((line) => parseStraceLine(line) ?? []);
+  const lines = await rig.lines();
+  const calls = lines.flatMap((line) => {
+    const call = parseStraceLine(line);
+    return call === undefined ? [] : { ...call, role: call.tid === undefined ? undefined : rig.roles.get(call.tid) };
+  });
   const recorded = `strace of Debian's QEMU, unconfined: ${scenario.what}`;
   const document = countCalls(calls, { profile, recorded });
   writeCounts(recordingFile(name), document);

@@ -40,5 +40,6 @@ export function leastInOneWord(diagrams: Diagrams, decisions: Decisions, counts:
       const left = { goal: withBits(diagrams, goal, bits), installed: withBits(diagrams, installed, bits) };
       return { value, weight: weights.get(value) ?? 0, targets: new Set(fittingAnswers(diagrams, left)) };
     });
-  return 1 + leastTests(sought, together) / calls;
+  const tests = leastTests(sought, together);
+  return tests === 0 ? 0 : 1 + tests / calls;
 }
