@@ -52,8 +52,8 @@ describe('a launched VM', () => {
     const tasks = readTasks(sandbox.pid);
     expect(tasks.length).toBeGreaterThanOrEqual(4);
     for (const task of tasks) expect(task).toMatchObject({ mode: 2, noNewPrivs: true });
-    // vCPUs and I/O threads, and what they started, have their role's filter on top.
-    expect(new Set(tasks.map(({ filters }) => filters))).toEqual(new Set([inherited + 2, inherited + 3]));
+    // I/O threads, vCPUs, and what they started, have their role's filter and marks on top.
+    expect(new Set(tasks.map(({ filters }) => filters - inherited))).toEqual(new Set([2, 4, 6]));
     expect(await sandbox.vmm.status()).toMatchObject({ running: true });
   });
 
@@ -81,8 +81,10 @@ describe('a launched VM', () => {
         name === role ? [sha256(program)] : [],
       ),
     ];
+    const installed = (programs: (typeof report.threads)[number]['programs']): readonly string[] =>
+      programs.filter(({ mark }) => mark === undefined).map((program) => program.sha256);
     for (const { role, programs } of report.threads.filter((thread) => thread.role !== 'worker'))
-      expect([role, programs.map((program) => program.sha256)]).toEqual([role, ofRole(role)]);
+      expect([role, installed(programs)]).toEqual([role, ofRole(role)]);
     const roles = report.threads.map(({ role }) => role);
     expect(roles.filter((role) => role === 'main')).toHaveLength(1);
     expect(roles).toContain('vcpu');
@@ -182,7 +184,7 @@ describe('a launched VM', () => {
     const report = await sandbox.enter('sealed');
     expect(await entered).toMatchObject({ stage: 'sealed', threads: report.threads.length });
     expect(report).toMatchObject({ ok: true, stage: 'sealed' });
-    expect(new Set(report.threads.map(({ filters }) => filters))).toEqual(new Set([inherited + 3, inherited + 4]));
+    expect(new Set(report.threads.map(({ filters }) => filters - inherited))).toEqual(new Set([3, 5, 7]));
     for (const { programs } of report.threads)
       expect(programs.filter(({ role }) => role === undefined).map(({ stage }) => stage)).toEqual([
         'start',
