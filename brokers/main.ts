@@ -5,7 +5,7 @@
 import { closeSync, readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
-import { decodeConfinement, decodeProfile, journalBytes } from '../core/broker/protocol.ts';
+import { type BrokerEvent, decodeConfinement, decodeProfile, journalBytes } from '../core/broker/protocol.ts';
 import { native } from '../native/index.ts';
 import { Agents } from './agents.ts';
 import { Authority } from './authority.ts';
@@ -69,7 +69,10 @@ async function main(): Promise<void> {
       end(error === undefined ? exitCode.done : exitCode.protocol);
     },
   });
-  const reporter = new Reporter((event) => channel.sendEvent(event));
+  // The hello comes first, whatever there is to tell of the broker before.
+  const early: BrokerEvent[] = [];
+  let tell = (event: BrokerEvent): void => void early.push(event);
+  const reporter = new Reporter((event) => tell(event));
   const grants = new RuntimeGrants(
     (grant, end) => {
       reporter.grantChanged(stages.current.stage.name, grant, end);
@@ -131,6 +134,8 @@ async function main(): Promise<void> {
     end(exitCode.bug);
   });
   conversation.greet();
+  tell = (event) => channel.sendEvent(event);
+  early.forEach(tell);
 }
 
 /**

@@ -79,8 +79,9 @@ export async function startBroker(
   profile: ResolvedProfile,
   args: readonly string[] = [],
   within: readonly string[] = [],
+  journal = newJournal(),
 ): Promise<ServedBroker> {
-  const broker = spawnBroker(profile, args, { within });
+  const broker = spawnBroker(profile, args, { within, journal });
   const client = new BrokerClient(broker.channelFd);
   const events = client.events[Symbol.asyncIterator]();
   await client.ready();
