@@ -3,8 +3,8 @@
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { packagePath } from '../native/package-path.ts';
-import type { CompileOptions } from './compiler/compile-filter.ts';
 import { type CountsDocument, parseCounts, resolveCounts, resolveRoleCounts } from './compiler/counts.ts';
+import type { CompileOptions } from './compiler/target.ts';
 import type { CallCounts } from './compiler/weights.ts';
 import { RatchetError } from './errors.ts';
 import type { ResolvedProfile } from './policy/types.ts';

@@ -6,8 +6,8 @@ import { argumentOffset } from '../simulator/call-data.ts';
 import type { Diagram, Diagrams } from '../verifier/diagram.ts';
 import { firstLevel, offsetOfLevel } from '../verifier/words.ts';
 import type { Decision, DecisionGraph } from './decision.ts';
-import { heavyShare, type SearchItem, type SearchOptions, type SearchTree, searchTree } from './search-tree.ts';
-import { isPermitting } from './target-weight.ts';
+import { materialise } from './materialise.ts';
+import { type SearchOptions, searchTree } from './search-tree.ts';
 import { type CallCounts, type WordCount, wordCounts } from './weights.ts';
 import {
   decidingBits,
@@ -17,8 +17,8 @@ import {
   nodesOf,
   supportOf,
   type WordFunction,
-  type WordInterval,
 } from './word-function.ts';
+import { WordWeights } from './word-weights.ts';
 
 export interface ArgumentContext {
   readonly diagrams: Diagrams;
@@ -73,14 +73,14 @@ class WordCompiler {
   private readonly owner: ArgumentCompiler;
   private readonly context: ArgumentContext;
   private readonly offset: number;
-  private readonly counts: readonly WordCount[];
+  private readonly weights: WordWeights;
   private readonly done = new Map<string, Costed>();
 
   constructor(owner: ArgumentCompiler, context: ArgumentContext, offset: number, counts: readonly WordCount[]) {
     this.owner = owner;
     this.context = context;
     this.offset = offset;
-    this.counts = counts;
+    this.weights = new WordWeights(context.diagrams, counts);
   }
 
   /** The word is in the accumulator, unmasked. */
@@ -121,7 +121,7 @@ class WordCompiler {
       const rest = (intervals[1] as { target: Diagram }).target;
       return this.anyBit(given, domain, this.owner.from(rest), this.owner.from(zero.target));
     }
-    const items = this.weighted(given, intervals, domain);
+    const items = this.weights.weighted(given, intervals, domain);
     const total = items.reduce((sum, item) => sum + item.weight, 0);
     const result = searchTree(items, search);
     const contents = this.contents(masked ? domain : 0xffffffff);
@@ -138,7 +138,7 @@ class WordCompiler {
   }
 
   private anyBit(given: WordFunction, mask: number, yes: Costed, no: Costed): Costed {
-    const weight = this.shareOf(given, mask, (bits) => bits !== 0, 0.05);
+    const weight = this.weights.shareOf(given, mask, (bits) => bits !== 0, 0.05);
     const decision = this.context.graph.test(this.contents(0xffffffff), {
       op: 'any-bit',
       constant: mask,
@@ -155,7 +155,7 @@ class WordCompiler {
     const { graph, diagrams } = this.context;
     const fixed = fixBits(diagrams, given, mask, mask);
     const missing = this.owner.from(target);
-    const weight = this.shareOf(given, mask, (bits) => bits === mask, 0.95);
+    const weight = this.weights.shareOf(given, mask, (bits) => bits === mask, 0.95);
     if ((mask & (mask - 1)) === 0) {
       return this.anyBit(given, mask, this.solve(fixed), missing);
     }
@@ -184,111 +184,8 @@ class WordCompiler {
     );
   }
 
-  /** Intervals with the recorded counts of the values in them, and a little for what was not seen. */
-  private weighted(
-    given: WordFunction,
-    intervals: readonly { from: number; to: number; target: Diagram }[],
-    domain: number,
-  ): SearchItem[] {
-    const seen = this.possible(given);
-    const total = seen.reduce((sum, { count }) => sum + count, 0);
-    const hot = seen.filter(({ count }) => count >= total * heavyShare).map(({ value }) => (value & domain) >>> 0);
-    const items = intervals
-      .flatMap((interval) => splitAt(interval, hot, domain))
-      .map((interval) => ({
-        ...interval,
-        weight: this.unseenWeight(interval.target, total, intervals.length),
-      }));
-    for (const { value, count } of seen) {
-      const at = (value & domain) >>> 0;
-      let low = 0;
-      let high = items.length - 1;
-      while (low < high) {
-        const middle = (low + high) >>> 1;
-        if ((items[middle] as SearchItem).to >= at) high = middle;
-        else low = middle + 1;
-      }
-      const item = items[low] as { weight: number };
-      item.weight += count;
-    }
-    return items;
-  }
-
-  private unseenWeight(target: Diagram, total: number, intervals: number): number {
-    const share = isPermitting(this.context.diagrams, target) ? 1 : 0.02;
-    return total === 0 ? share : (share * total * 0.02) / intervals;
-  }
-
-  /** The share of calls whose masked bits satisfy a test; `unknown` when nothing was recorded. */
-  private shareOf(given: WordFunction, mask: number, test: (bits: number) => boolean, unknown: number): number {
-    let hits = 0;
-    let all = 0;
-    for (const { value, count } of this.possible(given)) {
-      all += count;
-      if (test((value & mask) >>> 0)) hits += count;
-    }
-    return all === 0 ? unknown : (hits + unknown) / (all + 1);
-  }
-
-  private possible(given: WordFunction): WordCount[] {
-    return this.counts.filter(({ value }) => (value & given.knownMask) >>> 0 === given.knownValue);
-  }
-
   private contents(mask: number): string {
     return `${this.offset}&${mask}`;
-  }
-}
-
-/** An interval with its hot values apart, so that each can be tested for first. Bounds stay values of the domain. */
-function splitAt(interval: WordInterval, hot: readonly number[], domain: number): WordInterval[] {
-  const inside = [...new Set(hot)]
-    .filter((value) => value >= interval.from && value <= interval.to)
-    .sort((a, b) => a - b);
-  const pieces: WordInterval[] = [];
-  let { from } = interval;
-  for (const value of inside) {
-    if (value > from) pieces.push({ ...interval, from, to: ((value - 1) & domain) >>> 0 });
-    pieces.push({ ...interval, from: value, to: value });
-    if (value === interval.to) return pieces;
-    from = ((((value | ~domain) >>> 0) + 1) & domain) >>> 0;
-  }
-  return [...pieces, { ...interval, from }];
-}
-
-/** A search tree as decisions; `known` are bits that every value here has. */
-export function materialise(
-  graph: DecisionGraph,
-  contents: string,
-  tree: SearchTree,
-  known: number,
-  leaf: (target: number) => Decision,
-): Decision {
-  switch (tree.kind) {
-    case 'leaf':
-      return leaf(tree.target);
-    case 'split': {
-      const constant = (tree.at | known) >>> 0;
-      const yes = materialise(graph, contents, tree.above, known, leaf);
-      const no = materialise(graph, contents, tree.below, known, leaf);
-      // The JIT needs one instruction more for a constant of 2^31 or above.
-      const test =
-        constant === 0x80000000
-          ? ({ op: 'above', constant: 0x7fffffff } as const)
-          : ({ op: 'at-least', constant } as const);
-      return graph.test(contents, { ...test, yes, no, yesWeight: tree.aboveWeight, noWeight: tree.belowWeight });
-    }
-    case 'peel': {
-      const no = materialise(graph, contents, tree.rest, known, leaf);
-      const constant = (tree.value | known) >>> 0;
-      return graph.test(contents, {
-        op: 'equal',
-        constant,
-        yes: leaf(tree.target),
-        no,
-        yesWeight: tree.hitWeight,
-        noWeight: tree.restWeight,
-      });
-    }
   }
 }
 

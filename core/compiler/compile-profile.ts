@@ -11,10 +11,11 @@ import { findUnenforced } from '../verifier/enforcement.ts';
 import { numberRanges, policyDiagram } from '../verifier/policy-diagram.ts';
 import { proveTightening } from '../verifier/tightening.ts';
 import { compareDiagrams, meaningOf, unproven } from '../verifier/verify.ts';
-import { type CompiledFilter, type CompileOptions, compileTarget } from './compile-filter.ts';
+import { type CompiledFilter, compileTarget } from './compile-filter.ts';
 import { chainOf, deltaTarget } from './delta.ts';
 import { expectedInstructions } from './expected-cost.ts';
 import { roleMarks } from './role-marks.ts';
+import type { CompileOptions } from './target.ts';
 import { isPermitting } from './target-weight.ts';
 
 /** A program, and whether it stands alone or leans on the programs installed before it. */

@@ -9,7 +9,7 @@ import { constantBits, equal, wordBits } from '../verifier/bit-vector.ts';
 import { always, type Diagram, type Diagrams } from '../verifier/diagram.ts';
 import { ofArch, rangesByNumber, restrictTo } from '../verifier/number-ranges.ts';
 import type { NumberRange } from '../verifier/policy-diagram.ts';
-import type { FilterTarget } from './compile-filter.ts';
+import type { FilterTarget } from './target.ts';
 
 /**
  * The target of a filter with which the chain decides as it would with `wanted` in full. `installed` is what the older filters decide together.
