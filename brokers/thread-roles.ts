@@ -24,17 +24,19 @@ export class ThreadRoles {
   learn(least: readonly LeastFilters[], threads: readonly KnownThread[], startAnew: boolean): void {
     if (startAnew) this.#threads = new Map();
     for (const thread of threads) this.#threads.set(thread.tid, thread);
-    this.#least = least;
+    this.#least = least.toSorted((a, b) => a.filters - b.filters);
   }
 
   /** Its role, or those that it may have. To be asked while the thread waits: its number and its filters cannot change then. */
   rolesOf(tid: number): readonly string[] {
     if (this.#least.length === 0) return [];
     try {
-      const known = this.#threads.get(tid);
-      if (known !== undefined && startedAt(tid) === known.started) return [known.role];
       const count = filterCount(tid);
-      return this.#least.filter(({ filters }) => filters <= count).map(({ role }) => role);
+      const possible = this.#least.filter(({ filters }) => filters <= count).map(({ role }) => role);
+      const known = this.#threads.get(tid);
+      if (known === undefined || startedAt(tid) !== known.started) return possible;
+      // The VMM tells the launcher which thread is which. With more filters than that role has it is, or was made by, one of another role too.
+      return [known.role, ...possible.slice(possible.indexOf(known.role) + 1)];
     } catch {
       return this.#least.map(({ role }) => role);
     }

@@ -62,11 +62,28 @@ test('one that may have several is refused what any of them is refused', async (
   expect(event).toMatchObject({ tid: victim.pid, role: 'vcpu', syscall: 'openat', args: { filename: '/dev/null' } });
 });
 
-test('one that was named has its role, whatever the number of its filters', async () => {
+test('one that was named has its role, filters or not', async () => {
   await broker.client.tellThreads({ least: [['vcpu', filters + 1]], threads: [[victim.pid, began(), 'vcpu']] });
   expect(await open()).toBe('EPERM');
-  await broker.client.tellThreads({ least: [['vcpu', filters]], threads: [[victim.pid, began(), 'io']] });
+  await broker.client.tellThreads({
+    least: [
+      ['vcpu', filters + 1],
+      ['io', filters],
+    ],
+    threads: [[victim.pid, began(), 'io']],
+  });
   expect(await open()).toBe('ok');
+});
+
+test('one that was named and has the filters of a role above is refused what that is refused', async () => {
+  await broker.client.tellThreads({
+    least: [
+      ['io', filters],
+      ['vcpu', filters],
+    ],
+    threads: [[victim.pid, began(), 'io']],
+  });
+  expect(await open()).toBe('EPERM');
 });
 
 test('a number that another thread had is no name', async () => {
