@@ -4,24 +4,45 @@
 import { realpathSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { Address } from '../core/policy/address/index.ts';
-import type { Authority } from './authority.ts';
+import type { Authority, Permit } from './authority.ts';
 import type { Wish } from './judge.ts';
+
+type ConnectWish = Extract<Wish, { request: 'connect' }>;
+
+/** A permit to connect that also depends on where the path leads, once that was looked at: what is taken away of either ends it. */
+export function alongLinks(
+  authority: Authority,
+  wish: ConnectWish,
+  permit: Permit,
+): Permit & { readonly follow: () => string | undefined } {
+  let atEnd: Permit | undefined;
+  return {
+    ...permit,
+    holds: () => permit.holds() && (atEnd?.holds() ?? true),
+    follow: () => {
+      const followed = followLinks(authority, wish);
+      atEnd = followed?.permit;
+      return unixPath(followed?.wish.address);
+    },
+  };
+}
 
 /** The wish with the path that it ends at, when that is another and may be had. */
 export function followLinks<W extends Wish & { readonly request: 'open' | 'connect' }>(
   authority: Authority,
   wish: W,
-): W | undefined {
+): { readonly wish: W; readonly permit: Permit } | undefined {
   const path = pathOf(wish);
   const end = path === undefined ? undefined : endOf(path);
   if (end === undefined || end === path) return undefined;
   const followed = (
     wish.request === 'open' ? { ...wish, path: end } : { ...wish, address: { kind: 'unix', path: end } }
   ) as W;
-  return authority.permit(followed).granted ? followed : undefined;
+  const permit = authority.permit(followed);
+  return permit.granted ? { wish: followed, permit } : undefined;
 }
 
-export function unixPath(address: Address | undefined): string | undefined {
+function unixPath(address: Address | undefined): string | undefined {
   return address?.kind === 'unix' ? address.path : undefined;
 }
 

@@ -53,6 +53,6 @@ export function openWish(
     const mayFollow = (how.flags & constants.O_NOFOLLOW) === 0 && ((how.resolve ?? 0) & resolveNoSymlinks) === 0;
     const followed = mayFollow && errnoOf(error) === errno.ELOOP ? followLinks(authority, wish) : undefined;
     if (followed === undefined) throw error;
-    return { file: openGranted(followed.path, how), wish: followed };
+    return { file: openGranted(followed.wish.path, how), wish: followed.wish };
   }
 }

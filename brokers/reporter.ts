@@ -196,6 +196,7 @@ export class Reporter {
     this.#summary = undefined;
     const refusals = this.#refusals.drain();
     const grants = this.#grants.drain();
+    this.#file.flush();
     const unwritten = this.#file.drain();
     if (unwritten > 0) this.broker('log lines that could not be written', { count: unwritten });
     if (refusals > 0) this.broker('refusals that were counted only', { count: refusals });

@@ -3,7 +3,7 @@
 import { dial } from '../dial.ts';
 import { disconnect } from '../disconnect.ts';
 import { wishArguments } from '../judge.ts';
-import { followLinks, unixPath } from '../links.ts';
+import { alongLinks } from '../links.ts';
 import { errno } from '../linux.ts';
 import { isNonBlocking } from '../non-blocking.ts';
 import { type Call, finishCall, judgeCall, refuseCall } from './judged-call.ts';
@@ -19,8 +19,9 @@ export function connectCall(call: Call): void {
   if (read === undefined) return;
   const { socket, family, address } = read;
   const wish = { request: 'connect', address } as const;
-  const permit = judgeCall(call, wish, socket);
-  if (permit === undefined) return;
+  const judged = judgeCall(call, wish, socket);
+  if (judged === undefined) return;
+  const permit = alongLinks(broker.authority, wish, judged);
   if (broker.pending.full) {
     socket.close();
     finishCall(call, wish, permit.rule, errno.EAGAIN);
@@ -64,7 +65,7 @@ export function connectCall(call: Call): void {
     timeoutMs: Number.POSITIVE_INFINITY,
     backlogWaitMs,
     permitted: permit.holds,
-    follow: () => unixPath(followLinks(broker.authority, wish)?.address),
+    follow: permit.follow,
     done,
   });
   if (settled) return;

@@ -5,7 +5,7 @@ import { type Address, parseAddress, parseNamedAddress } from '../../core/policy
 import type { Broker } from '../broker.ts';
 import { dial } from '../dial.ts';
 import { familyOf } from '../families.ts';
-import { followLinks, unixPath } from '../links.ts';
+import { alongLinks } from '../links.ts';
 import { errno } from '../linux.ts';
 import { setNonBlocking } from '../non-blocking.ts';
 import { judgeRequest, parseOrFail, replyWithdrawn, reportGranted, sendGranted } from './judged.ts';
@@ -18,8 +18,9 @@ export function connectRequest(broker: Broker, request: Extract<Request, { type:
   const address = parseOrFail(() => addressOf(broker, request.address), reply);
   if (address === undefined) return;
   const wish = { request: 'connect', address } as const;
-  const permit = judgeRequest(broker, wish, startedMs, reply);
-  if (permit === undefined) return;
+  const judged = judgeRequest(broker, wish, startedMs, reply);
+  if (judged === undefined) return;
+  const permit = alongLinks(broker.authority, wish, judged);
   const family = familyOf(address);
   const socket = makeSocket(address, request, reply);
   if (socket === undefined) return;
@@ -54,7 +55,7 @@ export function connectRequest(broker: Broker, request: Extract<Request, { type:
     timeoutMs: request.timeoutMs,
     backlogWaitMs: request.timeoutMs,
     permitted: permit.holds,
-    follow: () => unixPath(followLinks(broker.authority, wish)?.address),
+    follow: permit.follow,
     done,
   });
   if (settled) return;

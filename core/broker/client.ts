@@ -21,6 +21,7 @@ import {
   type Result,
   type ServerMessage,
 } from './protocol.ts';
+import { refuseFds } from './refuse-fds.ts';
 
 /** How long after the broker's own deadline the client gives up. Covers the way there and back. */
 const graceMs = 1000;
@@ -203,6 +204,7 @@ export class BrokerClient {
     const agentEnd = new OwnedFd(ours);
     using brokerEnd = new OwnedFd(theirs);
     try {
+      refuseFds(brokerEnd);
       await this.#request({ type: 'agent', name }, `agent ${name}`, defaultTimeoutMs, () => brokerEnd);
       return agentEnd;
     } catch (error) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { resolve } from 'node:path';
 import { type NativeError, native } from '../../native/index.ts';
+import { refuseFds } from '../broker/refuse-fds.ts';
 import { removeStaleSocket } from '../control/stale-socket.ts';
 import { RatchetError } from '../errors.ts';
 import { OwnedFd } from '../owned-fd.ts';
@@ -22,6 +23,7 @@ export function bindAgentDoor(path: string): OwnedFd {
       if ((error as NativeError).code !== 'EADDRINUSE' || !removeStaleSocket(path)) throw error;
       native.bindSocket({ fd: socket.fd, address });
     }
+    refuseFds(socket);
     native.listenSocket({ fd: socket.fd, backlog });
     return socket;
   } catch (cause) {

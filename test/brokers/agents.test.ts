@@ -58,7 +58,6 @@ describe('an agent', () => {
     { type: 'release', id: 1n, address: 'unix:/tmp/x' },
     { type: 'shutdown', id: 1n },
     { type: 'attachListener', id: 1n },
-    { type: 'agent', id: 1n, name: 'mine' },
   ];
   test.each(launchersAlone)('that sends $type loses its channel, and nothing has happened', async (request) => {
     await using broker = await startBroker(profileOf({ start: { rules: [] }, running: { rules: [] } }));
@@ -67,16 +66,21 @@ describe('an agent', () => {
     const before = fdCount(broker.pid);
     const other = new BrokerClient((await client.addAgent('other')).release());
     using channel = await client.addAgent('hostile');
-    native.sendMessage({
-      fd: channel.fd,
-      data: encodeRequest(request),
-      fds: request.type === 'agent' ? [channel.fd] : [],
-    });
+    native.sendMessage({ fd: channel.fd, data: encodeRequest(request), fds: [] });
     await untilEnd(channel.fd);
     await expect(other.status()).resolves.toMatchObject({ stage: 'start', grants: [] });
     other.close();
     await other.closed;
     await expect.poll(() => fdCount(broker.pid)).toBe(before);
+  });
+
+  test('cannot send the broker an fd, whose close might hang', async () => {
+    await using broker = await startBroker(profileOf({ start: { rules: [] } }));
+    using channel = await broker.client.addAgent('hostile');
+    const data = encodeRequest({ type: 'agent', id: 1n, name: 'mine' });
+    expect(() => native.sendMessage({ fd: channel.fd, data, fds: [channel.fd] })).toThrow(
+      expect.objectContaining({ code: 'EPERM' }),
+    );
   });
 
   test('is one of 16 at most, and one that leaves makes room', async () => {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whoever dies, stops or is slow: everybody else gets an answer in time.
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { BrokerClient } from '../../core/broker/client.ts';
@@ -88,6 +88,21 @@ test('a VMM that is stopped while its call waits is answered when it goes on, an
   process.kill(victim.pid, 'SIGCONT');
   expect(await victim.line()).toBe('EACCES');
   await victim.end();
+});
+
+test('a connect through a link is taken back when where it leads is granted no more', async () => {
+  using folder = scratch();
+  const [path, link] = [`${folder.path}/full`, `${folder.path}/link`];
+  using _full = fullListener(path);
+  symlinkSync(path, link);
+  const both = [`connect unix:${path}`, `connect unix:${link}`];
+  await using broker = await startBroker(
+    profileOf({ start: { rules: both }, running: { rules: [`connect unix:${link}`] } }),
+  );
+  const waiting = expect(broker.client.connect(`unix:${link}`)).rejects.toMatchObject({ code: 'REQUEST_REFUSED' });
+  await waitFor('it to wait', async () => (await broker.client.status()).pending === 1);
+  await broker.client.enterStage(1);
+  await waiting;
 });
 
 test('no decision looks at a clock that can be set: the time of day is for reports', () => {
