@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What other programs may import from `ratchet-vmm`.
+export { AttachedSandbox, attach } from './control/attach.ts';
 export { type ErrorCode, type ErrorKind, errorTable, RatchetError } from './errors.ts';
 export { Group, type GroupEnd, type GroupReport } from './group/group.ts';
 export { type LaunchGroupOptions, launchGroup, readAddition } from './group/launch-group.ts';

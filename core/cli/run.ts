@@ -12,6 +12,7 @@ import type { Sandbox } from '../launch/sandbox.ts';
 import { type Grant, parseGrant } from '../policy/index.ts';
 import type { Vmm } from '../vmm/vmm.ts';
 import { collect } from './collect.ts';
+import { detach } from './detach.ts';
 import { complain } from './output.ts';
 import { replaceFile } from './replace-file.ts';
 import { parseVariables, runGroup } from './run-group.ts';
@@ -24,6 +25,7 @@ interface RunOptions {
   readonly allow: readonly string[];
   readonly mayGrant: readonly string[];
   readonly control?: string;
+  readonly detach?: boolean;
   readonly report?: string;
   readonly until?: string;
   readonly keepCapabilities?: boolean;
@@ -60,6 +62,7 @@ export function addRun(program: Command): void {
       [],
     )
     .option('--control <path>', 'serve `ratchet ctl PATH` on this unix socket')
+    .option('--detach', 'return when the VM is in its stage; its launcher goes on in the background (needs --control)')
     .option('--report <file>', 'write what is enforced, as JSON, at each stage change')
     .option('--until <stage>', 'stop at this stage (`start`: machine built, paused, not tightened)')
     .option(
@@ -130,6 +133,7 @@ const notForGroups = [
   'allow',
   'mayGrant',
   'control',
+  'detach',
   'until',
   'soak',
   'maxRefusals',
@@ -160,6 +164,11 @@ async function run(command: readonly [string, ...string[]], options: RunOptions)
   const allow: Grant[] = options.allow.map((text) => parseGrant(text, '--allow'));
   const mayGrant: Grant[] = options.mayGrant.map((text) => parseGrant(text, '--may-grant'));
   if (options.report !== undefined) checkWritable(options.report);
+  if (options.detach === true) {
+    if (options.control === undefined)
+      throw misuse('--detach without --control', 'give a path by which it is reached afterwards');
+    return await detach(resolve(options.control));
+  }
   const control = options.control === undefined ? undefined : resolve(options.control);
   const { signal: ending, status: signalStatus } = whenSignalled();
   const server: ControlServer | undefined = control === undefined ? undefined : await bindControl(control);
