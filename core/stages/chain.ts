@@ -54,10 +54,13 @@ export function explainChain(
   if (role !== undefined) return interleaving(installed, own, roleChain(stages, role));
   const extra = installed.length - own.length;
   if (extra === 0) return interleaving(installed, own, []);
-  for (const inherited of rolesIn(stages)) {
-    const found = interleaving(installed, own, roleChain(stages, inherited).slice(0, Math.max(extra, 0)));
-    if (found !== undefined) return found;
-  }
+  for (const inherited of rolesIn(stages))
+    for (let entered = 1; entered <= stages.length; entered++) {
+      // Marks and program of a role come together: a mark alone may be anybody's.
+      const ofRole = roleChain(stages.slice(0, entered), inherited);
+      const found = ofRole.length === extra ? interleaving(installed, own, ofRole) : undefined;
+      if (found !== undefined) return found;
+    }
   return undefined;
 }
 
