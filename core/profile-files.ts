@@ -5,7 +5,15 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve, sep } from 'node:path';
 import { packagePath } from '../native/package-path.ts';
 import { RatchetError } from './errors.ts';
-import { type Include, type ProfileFeature, parseProfile, readFeatures, suggestion } from './policy/index.ts';
+import {
+  type Include,
+  type Layers,
+  type ProfileFeature,
+  parseProfile,
+  readFeatures,
+  readLayers,
+  suggestion,
+} from './policy/index.ts';
 import type { Arch, ResolvedProfile } from './policy/types.ts';
 
 export interface LoadOptions {
@@ -24,6 +32,12 @@ export function loadProfile(
 ): ResolvedProfile {
   const { text, file, folder } = typeof profile === 'string' ? readProfileText(profile) : objectText(profile);
   return parseProfile(text, { file, arch, features, include: includeFrom(folder) });
+}
+
+/** What confines programs of a profile besides its filters. Throws as `loadProfile()` does. */
+export function loadLayers(profile: string | object): Layers | undefined {
+  const { text, file } = typeof profile === 'string' ? readProfileText(profile) : objectText(profile);
+  return readLayers(text, file);
 }
 
 /** The features that can be chosen of a profile. Throws as `loadProfile()` does. */

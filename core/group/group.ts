@@ -124,6 +124,7 @@ export class Group implements AsyncDisposable {
       for (const member of added) {
         this.#members.delete(member.name);
         await member.close();
+        member[Symbol.dispose]();
       }
       throw error;
     }
@@ -156,6 +157,7 @@ export class Group implements AsyncDisposable {
     this.#giveUp.abort(new RatchetError('VMM_EXITED', end.words));
     await Promise.allSettled(this.#work);
     for (const member of [...this.#members.values()].reverse()) await member.close();
+    for (const member of this.#members.values()) member[Symbol.dispose]();
     this.#wires[Symbol.dispose]();
     this.events.close();
     this.#end.resolve(end);

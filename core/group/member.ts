@@ -5,6 +5,7 @@ import { launchVmm } from '../launch/launch.ts';
 import type { LaunchOptions } from '../launch/options.ts';
 import type { EnforcementReport } from '../launch/report.ts';
 import type { Sandbox } from '../launch/sandbox.ts';
+import { type HeldUser, holdUser } from '../layers/user-range.ts';
 import type { Vmm } from '../vmm/vmm.ts';
 import { namedLines } from './named-lines.ts';
 import { Restarts } from './restarts.ts';
@@ -29,12 +30,13 @@ export interface MemberParts {
 }
 
 /** One process of a group, which may be started more than once. */
-export class Member {
+export class Member implements Disposable {
   readonly spec: MemberSpec;
   readonly restarts = new Restarts();
   readonly #parts: MemberParts;
   #sandbox: Sandbox<Vmm> | undefined;
   #starts = 0;
+  #user: HeldUser | undefined;
 
   constructor(parts: MemberParts) {
     this.spec = parts.spec;
@@ -72,6 +74,7 @@ export class Member {
           mayGrant: spec.mayGrant,
           stdio: spec.terminal ? ['inherit', 'inherit', 'inherit'] : ['ignore', 'ignore', 'pipe'],
           stderr: namedLines(this.name),
+          ...this.#layers(),
           ...options,
           inherit: new Map([...taken, ...ends.inherit]),
           ownedPaths: ends.ownedPaths,
@@ -104,6 +107,20 @@ export class Member {
 
   async letRun(): Promise<void> {
     await this.#named(() => this.sandbox.letRun());
+  }
+
+  #layers(): Pick<LaunchOptions, 'layers'> {
+    const { layers } = this.spec;
+    if (layers === undefined) return {};
+    const { users, ...rest } = layers;
+    if (users !== undefined) this.#user ??= holdUser(users);
+    return { layers: { ...rest, ...(this.#user === undefined ? {} : { user: this.#user.user }) } };
+  }
+
+  /** Gives back what it had for all of its starts. */
+  [Symbol.dispose](): void {
+    this.#user?.[Symbol.dispose]();
+    this.#user = undefined;
   }
 
   /** Ends it, whatever it is doing. */

@@ -6,7 +6,7 @@ import { type Grant, parseGrant, suggestion } from '../policy/index.ts';
 import { type ProblemCode, ProblemList } from '../policy/problem.ts';
 import { checkSchema } from '../policy/schema-problems.ts';
 import { groupSchema, type RawGroup, type RawMember } from './schema.ts';
-import type { GroupSpec, LinkSpec, MemberSpec, OnEnd, Port } from './spec.ts';
+import type { GroupSpec, LinkSpec, MemberLayers, MemberSpec, OnEnd, Port } from './spec.ts';
 import { startOrder } from './start-order.ts';
 import { fillIn, placeholdersOf } from './substitute.ts';
 
@@ -37,6 +37,11 @@ export function parseGroup(text: string, { file, variables = {}, running = [] }:
 
 const namePattern = /^[a-z][a-z0-9-]{0,30}$/;
 const linkPattern = /^\s*([^\s.]+)\.([^\s.]+)\s*<-\s*([^\s.]+)\.([^\s.]+)\s*$/;
+
+function layersOf({ without, optional, user }: Exclude<RawMember['layers'], 'off'>): MemberLayers {
+  const [first, last = first] = (user ?? '').split('-').map(Number);
+  return { without, optional, users: user === undefined ? undefined : { first: first ?? 0, last: last ?? 0 } };
+}
 
 class Reader {
   readonly #document: ProfileDocument;
@@ -96,6 +101,7 @@ class Reader {
       stage: raw.stage,
       onEnd,
       terminal: raw.terminal,
+      layers: raw.layers === 'off' ? undefined : layersOf(raw.layers),
     };
   }
 

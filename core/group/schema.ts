@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The form of a group file. Closed: a key that is not here is an error.
 import { z } from 'zod';
+import { layerNames } from '../layers/plan.ts';
 
 const word = z.string().min(1);
 const grants = z.array(word);
@@ -18,6 +19,24 @@ const memberSchema = z.strictObject({
     .default([])
     .describe('What its broker may do on top of the profile: connect=ADDR, bind=ADDR, open=PATH[:ro], tap=NAME.'),
   'may-grant': grants.default([]).describe('What may be granted to it while it runs.'),
+  layers: z
+    .union([
+      z.literal('off'),
+      z.strictObject({
+        without: z.array(z.enum(layerNames)).default([]).describe('Left out; the report says so.'),
+        optional: z
+          .array(z.enum(layerNames))
+          .default([])
+          .describe('May be missing on this kernel; the report says so.'),
+        user: z
+          .string()
+          .regex(/^[1-9]\d{0,9}(-[1-9]\d{0,9})?$/, 'is no user id or range of them, such as 61000-61999')
+          .optional()
+          .describe('The user that it becomes: an id, or the first of a range that no other member here has.'),
+      }),
+    ])
+    .default({ without: [], optional: [] })
+    .describe("What confines it besides the filter: its profile's `layers`. Default: all of them."),
   terminal: z.boolean().default(false).describe('It has the terminal of `ratchet run`. One member at most.'),
   stage: word.optional().describe("The stage that it enters at the barrier. Default: its profile's second."),
   'on-end': z

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { LayerOptions } from '../layers/plan.ts';
 import type { Grant } from '../policy/index.ts';
 
 /** What the end of a member does to the others. */
@@ -7,6 +8,11 @@ export type OnEnd =
   | { readonly kind: 'go-on' }
   /** `times` within a minute; the wait doubles from `backoffMs`. */
   | { readonly kind: 'restart'; readonly times: number; readonly backoffMs: number };
+
+export interface MemberLayers extends Omit<LayerOptions, 'user'> {
+  /** Ids of which it gets one that is free. */
+  readonly users: { readonly first: number; readonly last: number } | undefined;
+}
 
 export interface MemberSpec {
   readonly name: string;
@@ -20,6 +26,8 @@ export interface MemberSpec {
   readonly stage: string | undefined;
   readonly onEnd: OnEnd;
   readonly terminal: boolean;
+  /** Undefined: only its filters confine it. */
+  readonly layers: MemberLayers | undefined;
 }
 
 export interface Port {

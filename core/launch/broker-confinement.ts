@@ -18,6 +18,8 @@ export interface BrokerNeeds {
   readonly ownedPaths: readonly string[];
   /** The VMM keeps its capabilities: only who has them too may read its memory. */
   readonly privilegedVmm: boolean;
+  /** Its memory is another user's. */
+  readonly otherUser?: boolean;
   /** Go on without Landlock where the kernel has none. */
   readonly withoutLandlock: boolean;
 }
@@ -33,7 +35,9 @@ export function confinementFor(needs: BrokerNeeds): Confinement {
   return {
     stages: programsFor(new Set(rules.map(({ request }) => request))),
     landlock: domainFor([...rules.flatMap(rootsOf), ...housekeeping(needs.ownedPaths)], needs.withoutLandlock),
-    capabilities: needs.privilegedVmm ? allCapabilities : capabilityBits(capabilitiesFor(rules)),
+    capabilities: needs.privilegedVmm
+      ? allCapabilities
+      : capabilityBits(capabilitiesFor(rules, needs.otherUser ?? false)),
     maxDataBytes,
     maxFds,
   };
@@ -130,7 +134,7 @@ function housekeeping(ownedPaths: readonly string[]): readonly PathRoot[] {
 }
 
 /** A broker that is not root has none of these, and they stay away. */
-function capabilitiesFor(rules: readonly BrokerRule[]): readonly string[] {
+function capabilitiesFor(rules: readonly BrokerRule[], otherUser: boolean): readonly string[] {
   const files = rules.some(
     ({ request, target }) => request === 'open' || request === 'device' || target.startsWith('unix:'),
   );
@@ -139,7 +143,7 @@ function capabilitiesFor(rules: readonly BrokerRule[]): readonly string[] {
     ...(rules.some(bindsLowPort) ? ['CAP_NET_BIND_SERVICE'] : []),
     // Images belong to other users than root; the domain says which files.
     ...(files ? ['CAP_DAC_OVERRIDE'] : []),
-    ...(yamaScope() > 0 ? ['CAP_SYS_PTRACE'] : []),
+    ...(otherUser || yamaScope() > 0 ? ['CAP_SYS_PTRACE'] : []),
   ];
 }
 

@@ -35,6 +35,8 @@ export interface BrokerOptions {
   readonly journal: OwnedFd;
   /** The VMM keeps its capabilities. */
   readonly privilegedVmm?: boolean;
+  /** The VMM is another user: only CAP_SYS_PTRACE may read its memory. */
+  readonly otherUser?: boolean;
   /** `broker-landlock`: go on where the kernel has no Landlock. */
   readonly optional?: readonly string[];
 }
@@ -48,6 +50,7 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerProcess
     profile: options.profile,
     ownedPaths: options.ownedPaths,
     privilegedVmm: options.privilegedVmm ?? false,
+    otherUser: options.otherUser ?? false,
     withoutLandlock: options.optional?.includes('broker-landlock') ?? false,
   });
   const [ours, theirs] = native.socketPair({ type: 'seqpacket' });

@@ -4,15 +4,18 @@ import { native } from '../../native/index.ts';
 import { compileProfile } from '../compiler/index.ts';
 import { withDeadline } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
+import { environmentFor, type LayerPlan, planLayers, stagerWords } from '../layers/plan.ts';
+import { verifyDescriptors, verifyLayers } from '../layers/verify.ts';
 import { OwnedFd } from '../owned-fd.ts';
 import { assertLaunchable, withGrants, withSoak } from '../policy/index.ts';
+import type { ResolvedProfile } from '../policy/types.ts';
 import { countsOption } from '../profile-counts.ts';
-import { hostArch, loadProfile } from '../profile-files.ts';
+import { hostArch, loadLayers, loadProfile } from '../profile-files.ts';
 import { qemuAdapter } from '../qemu/adapter.ts';
 import type { Qemu } from '../qemu/qemu.ts';
 import { ownFilterCount } from '../stages/tasks.ts';
 import { adapterFor, defaultProfile } from '../vmm/adapters.ts';
-import type { Vmm } from '../vmm/vmm.ts';
+import type { PreparedVmm, Vmm } from '../vmm/vmm.ts';
 import { bindAgentDoor } from './agent-door.ts';
 import { assertRolesCanBeGiven } from './assert-roles.ts';
 import { BrokerKeeper } from './broker-keeper.ts';
@@ -24,6 +27,7 @@ import { killByPidfd } from './kill.ts';
 import type { LaunchOptions } from './options.ts';
 import { OutputTail } from './output-tail.ts';
 import { pinHosts } from './pin-hosts.ts';
+import type { Mechanism } from './report.ts';
 import { Sandbox } from './sandbox.ts';
 import { type StagedProcess, startStaged } from './stager.ts';
 import { TrailFile } from './trail-file.ts';
@@ -85,6 +89,7 @@ export async function launchVmm(
   );
   const channelNumber = firstFree(options.inherit ?? new Map());
   const prepared = adapter.prepare(vmmArguments, { channelFd: channelNumber });
+  const layers = planFor(options, profile, path, prepared);
   options.signal?.throwIfAborted();
 
   const broker = await BrokerKeeper.start(
@@ -94,6 +99,7 @@ export async function launchVmm(
       ownedPaths: [...(options.ownedPaths ?? []), ...(options.agents === undefined ? [] : [options.agents.path])],
       agents: agentDoor(options.agents),
       privilegedVmm: options.keepCapabilities ?? false,
+      otherUser: layers?.user !== undefined,
       optional: options.optional ?? [],
       maxRefusals: options.maxRefusals ?? 0,
       deadlineMs,
@@ -107,14 +113,20 @@ export async function launchVmm(
     const [ours, theirs] = native.socketPair({ type: 'stream' });
     using channelOurs = new OwnedFd(ours);
     using channelTheirs = new OwnedFd(theirs);
+    const inherit = new Map([...(options.inherit ?? []), [channelNumber, channelTheirs.fd]]);
+    const environment = options.environment ?? process.env;
     staged = await startStaged({
       path,
       argv: [vmmName, ...prepared.args],
       filter: first.program,
-      inherit: new Map([...(options.inherit ?? []), [channelNumber, channelTheirs.fd]]),
+      inherit,
       stdio: options.stdio ?? ['ignore', 'inherit', 'pipe'],
-      environment: { ...(options.environment ?? process.env), ...prepared.environment },
-      rlimits: { core: 0, ...options.rlimits },
+      environment: {
+        ...(layers === undefined ? environment : environmentFor(layers, environment)),
+        ...prepared.environment,
+      },
+      rlimits: { core: 0, ...layers?.rlimits, ...options.rlimits },
+      layers: layers === undefined ? [] : stagerWords(layers),
       dropCapabilities: !(options.keepCapabilities ?? false),
       deadlineMs,
     });
@@ -124,6 +136,8 @@ export async function launchVmm(
       staged.child.stderr,
       options.stderr ?? (options.stdio === undefined ? process.stderr : undefined),
     );
+    // Its exec waits for the broker, which has no listener yet.
+    const atBirth = layers === undefined ? [] : requireLayers(staged.pid, layers, [0, 1, 2, ...inherit.keys()]);
     await broker.attachListener(staged.listener);
     sandbox = new Sandbox<Vmm>({
       adapter: prepared,
@@ -137,6 +151,7 @@ export async function launchVmm(
       inheritedFilters: ownFilterCount(),
       featuresFor: featureFinder(options.profile ?? defaultProfile(path)),
       startedMs,
+      layers: layers === undefined ? undefined : { plan: layers, atBirth },
       events: options.events ?? new EventStream(),
       deadlineMs,
     });
@@ -150,6 +165,36 @@ export async function launchVmm(
     else await abandon(staged, broker);
     throw error;
   }
+}
+
+/** Undefined when only the filters were asked for. @throws RatchetError PROFILE_INVALID, KERNEL_UNSUPPORTED. */
+function planFor(
+  options: LaunchOptions,
+  profile: ResolvedProfile,
+  path: string,
+  prepared: PreparedVmm<Vmm>,
+): LayerPlan | undefined {
+  if (options.layers === undefined) return undefined;
+  const layers = loadLayers(options.profile ?? defaultProfile(path));
+  if (layers === undefined)
+    throw new RatchetError('PROFILE_INVALID', `profile ${profile.name} has no layers`, {
+      next: 'write `layers` into it, or ask for none',
+    });
+  const plan = planLayers({ layers, profile, path, wanted: options.layers });
+  const added = Object.keys(prepared.environment);
+  return plan.environment === undefined ? plan : { ...plan, environment: [...plan.environment, ...added] };
+}
+
+/** @throws RatchetError VERIFICATION_FAILED. */
+function requireLayers(pid: number, plan: LayerPlan, fds: readonly number[]): readonly Mechanism[] {
+  const atBirth = [verifyDescriptors(pid, fds)];
+  const failed = [...verifyLayers(pid, plan, { beforeExec: true }), ...atBirth].find(
+    ({ state }) => state === 'partial',
+  );
+  if (failed === undefined) return atBirth;
+  throw new RatchetError('VERIFICATION_FAILED', `the layer ${failed.name} is not as it should be: ${failed.reason}`, {
+    next: 'this is a bug; nothing of the program has run',
+  });
 }
 
 interface Building {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Writable } from 'node:stream';
+import type { LayerOptions } from '../layers/plan.ts';
 import type { Grant } from '../policy/index.ts';
 import type { EventStream } from './events.ts';
 import type { StdioKind } from './stager.ts';
@@ -32,6 +33,8 @@ export interface LaunchOptions {
   readonly rlimits?: Readonly<Record<string, number>>;
   /** Keep the capabilities of this process in the VMM. Default: all are dropped at exec. */
   readonly keepCapabilities?: boolean;
+  /** The profile's `layers` confine it too; without this key only its filters do. */
+  readonly layers?: LayerOptions;
   /** Where the broker writes its decisions, one JSON line each. */
   readonly brokerLog?: number | 'ignore' | 'inherit';
   /** A file that the broker's decisions are appended to; opened anew when it is renamed. In place of `brokerLog`. */

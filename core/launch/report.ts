@@ -59,6 +59,8 @@ export function makeReport(found: {
   readonly verification?: Verification;
   readonly failure?: Error;
   readonly broker: BrokerAttestation;
+  /** What confines it besides its filters. */
+  readonly layers: readonly Mechanism[];
 }): EnforcementReport {
   const { pid, profile, inheritedFilters, stage, labels, verification, failure } = found;
   const threads = verification?.threads ?? [];
@@ -68,7 +70,8 @@ export function makeReport(found: {
     profile,
     inheritedFilters,
     stage,
-    ok: failure === undefined && found.broker.ok && !found.soak,
+    ok:
+      failure === undefined && found.broker.ok && found.layers.every(({ state }) => state !== 'partial') && !found.soak,
     mechanisms: [
       failure === undefined
         ? found.soak
@@ -99,6 +102,7 @@ export function makeReport(found: {
             reason: 'the kernel has no SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (5.19)',
           },
       { name: 'audit-records', state: found.records.available ? 'enforced' : 'absent', reason: found.records.reason },
+      ...found.layers,
       ...found.broker.mechanisms,
     ],
     threads: threads.map(({ tid, name, mode, filters, programs }) => ({

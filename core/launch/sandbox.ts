@@ -7,6 +7,8 @@ import type { BrokerEvent, BrokerStatus } from '../broker/protocol.ts';
 import type { CompiledProfile } from '../compiler/index.ts';
 import { deferred } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
+import type { LayerPlan } from '../layers/plan.ts';
+import { verifyLayers } from '../layers/verify.ts';
 import type { OwnedFd } from '../owned-fd.ts';
 import { checkTarget } from '../policy/broker-rules.ts';
 import { ceilingOf } from '../policy/index.ts';
@@ -25,7 +27,7 @@ import type { EventStream, SandboxEvent } from './events.ts';
 import { describeExit, type ExitStatus, exitOf } from './exit-status.ts';
 import { KernelRecords } from './kernel-records.ts';
 import { killByPidfd, signalByPidfd } from './kill.ts';
-import { type EnforcementReport, makeReport, type ProgramSource } from './report.ts';
+import { type EnforcementReport, type Mechanism, makeReport, type ProgramSource } from './report.ts';
 import { RuntimeGrant, type RuntimeGrantOptions } from './runtime-grant.ts';
 import { StageEngine } from './stage-engine.ts';
 import type { StagedProcess } from './stager.ts';
@@ -45,6 +47,8 @@ export interface SandboxParts<V extends Vmm> {
   /** Names of the profile's features that would permit a call in a stage. */
   readonly featuresFor: (stage: string, call: SyscallCall) => readonly string[];
   readonly events: EventStream;
+  /** Undefined: only its filters confine it. `atBirth`: what was looked at before its first instruction. */
+  readonly layers: { readonly plan: LayerPlan; readonly atBirth: readonly Mechanism[] } | undefined;
   /** When the VMM was started, as Date.now() counts. */
   readonly startedMs: number;
   readonly deadlineMs: number;
@@ -275,10 +279,17 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
       waitKillable,
       signalScope,
       broker: this.#attestBroker(),
+      layers: this.#attestLayers(),
       soak: this.#resolvedStage.soak === true,
       records: this.#records,
       ...found,
     });
+  }
+
+  #attestLayers(): readonly Mechanism[] {
+    const { layers } = this.#parts;
+    if (layers === undefined || this.#ended) return [];
+    return [...verifyLayers(this.pid, layers.plan), ...layers.atBirth];
   }
 
   /** A broker that has ended permits nothing, which is no weakness. */

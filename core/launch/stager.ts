@@ -23,6 +23,8 @@ export interface StagedOptions {
   readonly environment: NodeJS.ProcessEnv;
   readonly rlimits: Readonly<Record<string, number>>;
   readonly dropCapabilities: boolean;
+  /** Further words for the stager, as `stagerWords()` makes them. */
+  readonly layers?: readonly string[];
   readonly deadlineMs: number;
 }
 
@@ -128,6 +130,7 @@ function stagerArguments(options: StagedOptions, layout: FdLayout): string[] {
     '--parent-pid', String(process.pid),
     ...rlimits,
     ...(options.dropCapabilities ? ['--drop-capabilities'] : []),
+    ...(options.layers ?? []),
     '--scope-signals',
     '--exec', options.path,
     '--',
@@ -217,5 +220,9 @@ const stagerCures: Readonly<Record<string, string>> = {
   'exec-fd': 'raise the hard limit of open files to at least 16384 (LimitNOFILE= or ulimit -Hn)',
   filter:
     'the kernel refused the start filter: it needs seccomp user notification (Linux 5.0), and no other supervisor may have a listener (EBUSY)',
+  namespaces:
+    'new namespaces take CAP_SYS_ADMIN, or a kernel that permits user namespaces to users (kernel.unprivileged_userns_clone, user.max_user_namespaces)',
+  landlock: 'Landlock refused the rules: `ratchet doctor` shows what this kernel has',
+  user: 'becoming another user takes CAP_SETUID and CAP_SETGID',
   exec: 'check that the program is an executable of this machine, not a script',
 };

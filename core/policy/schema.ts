@@ -150,14 +150,36 @@ const sharedSchema = {
 /** A file of groups, for `include`. */
 export const includeSchema = z.strictObject(sharedSchema);
 
+const layersSchema = z
+  .strictObject({
+    why: whyText,
+    environment: names.describe('The variables that it keeps; all others are taken away.'),
+    namespaces: z
+      .array(z.enum(['net', 'ipc', 'uts', 'cgroup', 'mount']))
+      .describe('New namespaces of these kinds; without root a user namespace comes first.'),
+    files: z
+      .strictObject({
+        read: names.describe('Landlock: what may be read beneath these paths. What `open` grants is added.'),
+        write: names.optional().describe('Landlock: what may be written too.'),
+      })
+      .describe('Everything else of the file system is out of reach, from the first instruction on.'),
+    rlimits: z
+      .record(z.string(), z.number().int().min(0))
+      .optional()
+      .describe('Soft and hard limits, by the names of RLIMIT_ constants in small letters.'),
+  })
+  .describe('What confines it besides the filter, from before its first instruction to its end.');
+
 /** A whole profile. The order of `stages` is the order in which they are entered. */
 export const profileSchema = z.strictObject({
   ...sharedSchema,
   name: z.string().min(1),
   vmm: z.string().min(1).describe('Which adapter runs the VMM, such as qemu.'),
+  layers: layersSchema.optional(),
   stages: z.record(z.string(), stageSchema),
 });
 
+export type RawLayers = z.infer<typeof layersSchema>;
 export type RawRule = z.infer<typeof ruleSchema>;
 export type RawBrokerRule = z.infer<typeof brokerRuleSchema>;
 export type RawBroker = z.infer<typeof brokerSchema>;

@@ -4,8 +4,8 @@ import { dirname } from 'node:path';
 import { type LandlockRules, native } from '../../native/index.ts';
 import { RatchetError } from '../errors.ts';
 
-/** What may be done beneath a path. `make`: new files; `bind`: new sockets. */
-export type PathUse = 'read' | 'write' | 'make' | 'bind' | 'remove';
+/** What may be done beneath a path. `make`: new files; `bind`: new sockets; `execute`: programs and their loader. */
+export type PathUse = 'execute' | 'read' | 'write' | 'make' | 'bind' | 'remove';
 
 export interface PathRoot {
   readonly path: string;
@@ -25,6 +25,7 @@ const right = {
 } as const;
 
 const rightsOf: Readonly<Record<PathUse, bigint>> = {
+  execute: right.execute,
   read: right.readFile | right.readDirectory,
   write: right.writeFile | right.truncate,
   make: right.makeFile,

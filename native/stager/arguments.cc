@@ -108,6 +108,43 @@ void parse_limit(Plan& plan, const char* text) {
   plan.limits[plan.limit_count++] = limit;
 }
 
+/// `A:B:...`: as many numbers as there are places, each below `ULONG_MAX`; what follows the last is returned.
+const char* read_numbers(const char* option, const char* text, unsigned long* numbers, int count, char last) {
+  const char* at = text;
+  for (int index = 0; index < count; ++index) {
+    at = read_number(at, ULONG_MAX - 1, numbers[index]);
+    const char expected = index + 1 == count ? last : ':';
+    if (at == nullptr || *at != expected) misuse(option, text);
+    if (*at != '\0') ++at;
+  }
+  return at;
+}
+
+void parse_user(Plan& plan, const char* text) {
+  unsigned long ids[2];
+  read_numbers("--user", text, ids, 2, '\0');
+  constexpr unsigned long none = 0xffffffff;  // (uid_t)-1 means "leave it" to setresuid(2).
+  if (ids[0] >= none || ids[1] >= none) misuse("--user", text);
+  plan.user = static_cast<long>(ids[0]);
+  plan.group = static_cast<long>(ids[1]);
+}
+
+void parse_landlock(Plan& plan, const char* text) {
+  unsigned long bits[3];
+  read_numbers("--landlock", text, bits, 3, '\0');
+  plan.landlock.wanted = true;
+  plan.landlock.fs = bits[0];
+  plan.landlock.net = bits[1];
+  plan.landlock.scoped = bits[2];
+}
+
+void parse_landlock_path(Plan& plan, const char* text) {
+  if (plan.landlock.path_count == max_landlock_paths) misuse("--landlock-path: too many", text);
+  LandlockPath& path = plan.landlock.paths[plan.landlock.path_count++];
+  path.path = read_numbers("--landlock-path", text, &path.access, 1, ':');
+  if (*path.path != '/') misuse("--landlock-path: not absolute", text);
+}
+
 bool kept(const Plan& plan, int fd) {
   for (int index = 0; index < plan.kept_count; ++index) {
     if (plan.kept_fds[index] == fd) return true;
@@ -121,6 +158,8 @@ void parse_arguments(int argc, char** argv, Plan& plan) {
   plan.status_fd = -1;
   plan.filter_fd = -1;
   plan.listener = true;
+  plan.user = -1;
+  plan.group = -1;
   bool keep_given = false;
   bool without_listener = false;
 
@@ -135,6 +174,11 @@ void parse_arguments(int argc, char** argv, Plan& plan) {
     if (strcmp(option, "--scope-signals") == 0) {
       if (plan.scope_signals) misuse("given twice", option);
       plan.scope_signals = true;
+      continue;
+    }
+    if (strcmp(option, "--lock-securebits") == 0) {
+      if (plan.lock_securebits) misuse("given twice", option);
+      plan.lock_securebits = true;
       continue;
     }
     if (strcmp(option, "--no-listener") == 0) {
@@ -157,6 +201,17 @@ void parse_arguments(int argc, char** argv, Plan& plan) {
       parse_keep(plan, value);
     } else if (strcmp(option, "--rlimit") == 0) {
       parse_limit(plan, value);
+    } else if (strcmp(option, "--namespaces") == 0) {
+      if (plan.namespaces != 0) misuse("given twice", option);
+      plan.namespaces = static_cast<unsigned long>(whole_number(option, value, 1, INT_MAX));
+    } else if (strcmp(option, "--user") == 0) {
+      if (plan.user >= 0) misuse("given twice", option);
+      parse_user(plan, value);
+    } else if (strcmp(option, "--landlock") == 0) {
+      if (plan.landlock.wanted) misuse("given twice", option);
+      parse_landlock(plan, value);
+    } else if (strcmp(option, "--landlock-path") == 0) {
+      parse_landlock_path(plan, value);
     } else if (strcmp(option, "--parent-pid") == 0) {
       if (plan.parent_pid != 0) misuse("given twice", option);
       plan.parent_pid = whole_number(option, value, 1, INT_MAX);
@@ -173,6 +228,7 @@ void parse_arguments(int argc, char** argv, Plan& plan) {
   if (plan.filter_fd < 0) misuse("missing", "--filter-fd");
   if (!keep_given) misuse("missing", "--keep");
   if (plan.program == nullptr) misuse("missing", "--exec");
+  if (plan.landlock.path_count > 0 && !plan.landlock.wanted) misuse("missing", "--landlock");
   if (plan.filter_fd == plan.status_fd) misuse("one number for two fds", "--filter-fd");
   if (kept(plan, plan.status_fd)) misuse("kept, but it is ours", "--status-fd");
   if (kept(plan, plan.filter_fd)) misuse("kept, but it is ours", "--filter-fd");

@@ -14,6 +14,23 @@ inline constexpr int exec_fd = 16383;
 inline constexpr int max_instructions = 4096;
 inline constexpr int max_kept_fds = 256;
 inline constexpr int max_limits = 16;
+inline constexpr int max_landlock_paths = 256;
+
+/// What may be done beneath a path: LANDLOCK_ACCESS_FS_ bits.
+struct LandlockPath {
+  unsigned long access;
+  const char* path;
+};
+
+/// One Landlock domain; LANDLOCK_ACCESS_FS_, LANDLOCK_ACCESS_NET_ and LANDLOCK_SCOPE_ bits. Nothing that is handled is permitted but by the paths.
+struct LandlockDomain {
+  bool wanted;
+  unsigned long fs;
+  unsigned long net;
+  unsigned long scoped;
+  LandlockPath paths[max_landlock_paths];
+  int path_count;
+};
 
 struct Limit {
   int resource;
@@ -31,6 +48,13 @@ struct Plan {
   int limit_count;
   bool drop_capabilities;
   bool scope_signals;
+  /// CLONE_NEW* bits.
+  unsigned long namespaces;
+  /// -1: stay who we are.
+  long user;
+  long group;
+  bool lock_securebits;
+  LandlockDomain landlock;
   /// 0 when we are not tied to a parent.
   pid_t parent_pid;
   bool listener;
@@ -47,6 +71,7 @@ struct Plan {
 /// missing or not understood fails with EINVAL, and a line on stderr names it.
 ///
 ///     ratchet-stager --status-fd N --filter-fd N --keep N,N,... [--rlimit NAME=SOFT:HARD]... [--drop-capabilities] [--scope-signals]
+///                    [--namespaces BITS] [--user UID:GID] [--lock-securebits] [--landlock FS:NET:SCOPED] [--landlock-path ACCESS:PATH]...
 ///                    [--parent-pid PID] [--no-listener] --exec PATH -- ARGV0 [ARGUMENT...]
 ///
 /// NAME is that of an RLIMIT_ constant without the prefix, SOFT and HARD are numbers or `unlimited`. `--keep ''` keeps none.

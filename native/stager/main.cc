@@ -44,8 +44,13 @@ int main(int argc, char** argv) {
   hold_program(plan);
   set_limits(plan);
   close_other_fds(plan);
+  enter_namespaces(plan);
+  lock_securebits(plan);
   drop_capabilities(plan);
+  become_user(plan);
+  tie_to_parent(plan);
   forbid_new_privileges();
+  confine_by_landlock(plan);
   const bool signals_scoped = scope_signals(plan);
   const Installed installed = install_filter(plan);
   hand_over_listener(installed, signals_scoped);

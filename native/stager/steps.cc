@@ -161,6 +161,8 @@ void forbid_new_privileges() {
 }
 
 bool scope_signals(const Plan& plan) {
+  constexpr unsigned long landlock_scope_signal = 1UL << 1;
+  if ((plan.landlock.scoped & landlock_scope_signal) != 0) return true;
   if (!plan.scope_signals) return false;
   // From include/uapi/linux/landlock.h, Linux 6.12 (ABI 6); the headers that we build with may be older.
   struct {

@@ -66,6 +66,35 @@ void close_other_fds(const Plan& plan);
 /// Leaves behind: empty bounding, inheritable and ambient sets.
 void drop_capabilities(const Plan& plan);
 
+/// Step `namespaces`.
+/// Should: with --namespaces, put the program into new namespaces of these kinds; as another user than root into a user namespace first, which gives the right
+/// to the others.
+/// Mustn't: be a pid namespace: only a child would be in it.
+/// Needs: CAP_SYS_ADMIN, or CLONE_NEWUSER among the bits. hold_program and the kept fds, which were opened outside.
+/// Leaves behind: an empty network (loopback, down), no System V objects, and in a user namespace our user alone, with all capabilities until exec.
+void enter_namespaces(const Plan& plan);
+
+/// Step `user`.
+/// Should: with --user, become this user and group for good, with no further groups.
+/// Mustn't: come before what needs root.
+/// Needs: CAP_SETUID and CAP_SETGID; or to be that user already.
+/// Leaves behind: no capabilities, and no parent-death signal (credentials(7)): tie_to_parent comes again.
+void become_user(const Plan& plan);
+
+/// Step `securebits`.
+/// Should: with --lock-securebits, lock "uid 0 gets nothing by being 0", "no ambient capabilities" and "no capabilities are kept when the user changes".
+/// Mustn't: come after the capabilities are gone.
+/// Needs: CAP_SETPCAP.
+/// Leaves behind: bits that nothing can clear.
+void lock_securebits(const Plan& plan);
+
+/// Step `landlock`.
+/// Should: with --landlock, enter a domain in which nothing of what is handled may be done but what --landlock-path permits.
+/// Mustn't: go on without a path that is missing: the launcher says what is there.
+/// Needs: forbid_new_privileges. Kernel support: the launcher asked for it.
+/// Leaves behind: a domain that children inherit and nothing leaves; it cannot be mounted in, and nothing outside can be traced.
+void confine_by_landlock(const Plan& plan);
+
 /// Step `no-new-privs`.
 /// Should: set no_new_privs, so that no exec ever gives privileges, and a filter may be installed without CAP_SYS_ADMIN.
 /// Mustn't: be optional.

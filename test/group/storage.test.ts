@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { childrenOf, waitFor } from '../launch/processes.ts';
-import { GuestGroup, guestWords } from './guest.ts';
+import { GuestGroup, guestOf, guestWords } from './guest.ts';
 
 let folder: string;
 
@@ -36,6 +36,7 @@ function group(): Readonly<Record<string, unknown>> {
           ['-device', 'virtio-blk-pci,drive=disk1'],
         ],
         features: ['vhost-user', 'nbd'],
+        allow: [`open=${guestOf(folder).kernel}:ro`, `open=${guestOf(folder).initrd}:ro`],
       },
       storage: {
         command: [
@@ -46,6 +47,7 @@ function group(): Readonly<Record<string, unknown>> {
           ['--nbd-server', `addr.type=fd,addr.str=\${export1}`],
           ['--export', 'type=nbd,id=e1,node-name=nbd,name=nbd,writable=on'],
         ],
+        allow: [`open=${folder}/*.img`],
         'on-end': { restart: 3 },
       },
     },
