@@ -9,6 +9,7 @@ import { RatchetError } from '../errors.ts';
 import type { Sandbox } from '../launch/sandbox.ts';
 import type { Vmm } from '../vmm/vmm.ts';
 import { controlCommands } from './commands.ts';
+import { tellingRefusals } from './refused-meanwhile.ts';
 import { removeStaleSocket } from './stale-socket.ts';
 
 const maxRequestBytes = 64 * 1024;
@@ -148,7 +149,8 @@ async function answer(sandbox: Sandbox<Vmm>, request: Request | undefined): Prom
       throw new RatchetError('ARGUMENT_INVALID', `there is no control command ${request.command}`, {
         next: `there are ${[...controlCommands.keys(), 'events'].join(', ')}`,
       });
-    return { ok: true, result: (await command(sandbox, request.arguments)) ?? {} };
+    const perform = () => command(sandbox, request.arguments);
+    return { ok: true, result: (await tellingRefusals(sandbox, perform)) ?? {} };
   } catch (error) {
     const code = error instanceof RatchetError ? error.code : 'CONTROL_FAILED';
     return { ok: false, error: { code, message: (error as Error).message } };

@@ -21,6 +21,7 @@ interface Reader {
 /** Gives every reader every event from the moment it starts reading, and the first one what came before it: the launch itself has its events too. Ends for all when closed. */
 export class EventStream implements AsyncIterable<SandboxEvent> {
   readonly #readers = new Set<Reader>();
+  readonly #watchers = new Set<(event: SandboxEvent) => void>();
   #early: Reader | undefined = newReader();
   #closed = false;
 
@@ -28,7 +29,14 @@ export class EventStream implements AsyncIterable<SandboxEvent> {
     this.push({ time: new Date().toISOString(), ...detail, type });
   }
 
+  /** Hears of each event as it happens, and takes none from a reader. @returns how to stop. */
+  watch(hear: (event: SandboxEvent) => void): () => void {
+    this.#watchers.add(hear);
+    return () => this.#watchers.delete(hear);
+  }
+
   push(event: SandboxEvent): void {
+    for (const hear of this.#watchers) hear(event);
     for (const reader of this.#early === undefined ? this.#readers : [this.#early]) {
       if (reader.queue.length >= queueLimit) {
         reader.queue.shift();

@@ -1,69 +1,63 @@
 // SPDX-License-Identifier: Apache-2.0
-// `node dist/test/evidence/main.js SCENARIO [FEATURE,...]`: runs one of the scenarios on the shipped profile and prints which calls the threads of each role made
-// in stage `running`, by strace, and which of them the profile would refuse. With TRACED=no it only runs, under the roles' filters.
-import { readFileSync } from 'node:fs';
-import { parse } from 'yaml';
+// `npm run evidence [-- OPTIONS]`: shows for each rule of stage `running` what is lost without it, and writes docs/qemu-rules.md.
+import { writeFileSync } from 'node:fs';
+import { Command } from 'commander';
+import { print } from '../../core/cli/output.ts';
 import { inOwnNetwork } from '../../core/demo/own-network.ts';
-import { evaluate, letsThrough } from '../../core/policy/index.ts';
-import { loadProfile } from '../../core/profile-files.ts';
-import { auditArchOf, syscallNumber } from '../../core/tables/index.ts';
+import { loadFeatures } from '../../core/profile-files.ts';
 import { packagePath } from '../../native/package-path.ts';
-import { Rig } from './rig.ts';
-import { scenarios } from './scenarios.ts';
+import { documentPath, renderEvidence } from './document.ts';
+import { allRules, type Evidence, recordUses, removeFeature, removeRule } from './removal.ts';
 
-if ((await inOwnNetwork()) === undefined) {
-  const [name = 'guest', feature] = process.argv.slice(2);
-  const profile = parse(readFileSync(packagePath('profiles/qemu.yaml'), 'utf8'));
-  delete profile.$schema;
-  if (process.env['TRACED'] !== 'no') profile.stages.running.roles = { vcpu: { why: 'traced' }, io: { why: 'traced' } };
-  const t0 = Date.now();
-  await using rig = new Rig({
-    profile,
-    features: feature ? feature.split(',') : [],
-    until: 'running',
-    traced: process.env['TRACED'] !== 'no',
-  });
-  try {
-    await scenarios[name]?.run(rig, 60_000);
-  } finally {
-    console.log('ran', Date.now() - t0);
-    const calls = await rig.calls();
-    const byRole: Record<string, Record<string, number>> = {};
-    for (const { role, name: call } of calls) {
-      const of = byRole[role] ?? {};
-      byRole[role] = of;
-      of[call] = (of[call] ?? 0) + 1;
-    }
-    for (const [role, counts] of Object.entries(byRole))
-      console.log(
-        role,
-        Object.keys(counts).length,
-        Object.entries(counts)
-          .sort((a, b) => b[1] - a[1])
-          .map(([n, c]) => `${n}:${c}`)
-          .join(' '),
-      );
-    judge(calls);
-  }
+interface Options {
+  readonly only: string;
+  readonly rows: string;
+  readonly all: boolean;
 }
 
-function judge(
-  calls: readonly { readonly role: string; readonly name: string; readonly args: readonly (bigint | undefined)[] }[],
-): void {
-  const stage = loadProfile('qemu').stages[1];
-  if (stage === undefined) return;
-  const refusedCalls: Record<string, number> = {};
-  for (const { role, name: call, args } of calls) {
-    const policy = stage.roles[role] ?? stage.filter;
-    const padded = [...args, 0n, 0n, 0n, 0n, 0n, 0n].slice(0, 6).map((a) => BigInt.asUintN(64, a ?? 0n));
-    const { action } = evaluate(policy, {
-      nr: syscallNumber('x86_64', call) ?? -1,
-      auditArch: auditArchOf('x86_64'),
-      args: padded as never,
-    });
-    if (letsThrough(action)) continue;
-    const k = `${role} ${call} ${action.kind}`;
-    refusedCalls[k] = (refusedCalls[k] ?? 0) + 1;
+const triesPerRule = 2;
+/** Slow, but the only row on the base where threads have the role io. */
+const ioThreads = 'on an iothread of the command line';
+
+const command = new Command('evidence')
+  .description('takes each rule out of stage `running` in turn and shows which operation fails')
+  .option('--only <TEXT>', 'rules whose key contains this; the document is not written', '')
+  .option('--rows <TEXT>', 'rows whose name contains this', '')
+  .option('--all', 'also rows that the tests leave out', false)
+  .action(async (options: Options) => {
+    process.exitCode = (await inOwnNetwork()) ?? (await showAll(options));
+  });
+await command.parseAsync();
+
+/** The exit status: 1 when nothing shows what a rule is for. */
+async function showAll({ only, rows, all }: Options): Promise<number> {
+  const took = new Map<string, number>();
+  const uses = await recordUses(
+    (name, row) => name.includes(rows) && (all || row.longOnly !== true || name.includes(ioThreads)),
+    ({ name, outcome, ms, detail }) => {
+      if (outcome === 'works') took.set(name, ms);
+      print(`${outcome} ${name} (${ms} ms)${outcome === 'failed' ? detail : ''}`);
+    },
+  );
+  const results: Evidence[] = [];
+  for (const rule of allRules().filter(({ key }) => key.includes(only))) {
+    const users = [...took].filter(([name]) => uses.get(name)?.has(rule.key) === true).sort(([, a], [, b]) => a - b);
+    const evidence = await removeRule(
+      rule,
+      users.slice(0, triesPerRule).map(([name]) => name),
+    );
+    results.push(evidence);
+    print(`${rule.key}: ${JSON.stringify(evidence.lost ?? 'NOTHING IS LOST')} (used by ${users.length} rows)`);
   }
-  console.log('refused', refusedCalls);
+  const features: Evidence[] = [];
+  for (const { name } of [...loadFeatures('qemu')].sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    if (!`feature ${name}`.includes(only)) continue;
+    const evidence = await removeFeature(name);
+    features.push(evidence);
+    print(`feature ${name}: ${JSON.stringify(evidence.lost ?? 'NOTHING IS LOST')}`);
+  }
+  const unneeded = [...results, ...features].filter(({ lost }) => lost === undefined);
+  print(`${results.length} rules and ${features.length} features, ${unneeded.length} without evidence`);
+  if (only === '' && rows === '') writeFileSync(packagePath(documentPath), renderEvidence(results, features));
+  return unneeded.length === 0 ? 0 : 1;
 }

@@ -36,6 +36,7 @@ export function renderDocument(areas: readonly Area[], results: readonly RowResu
     '  passes the descriptor in; `in-process`, nothing from outside is needed.',
     '- **Features** of the profile that the VM was launched with (docs/profiles.md). None: the base.',
     '- **Beyond the base**: calls that were made and that the base does not let through, as strace saw them. In brackets those that the broker answered.',
+    '  `not traced`: ratchet traces QEMU itself there.',
     '- **Test**: the name of the row in `test/matrix/matrix.test.ts`, and for `npm run matrix -- --only NAME`.',
     '',
     ...sections,
@@ -67,6 +68,7 @@ function resultCell(row: Row, result: RowResult | undefined): string {
 }
 
 function beyondTheBase(row: Row, result: RowResult | undefined): string {
+  if (row.untraced === true) return 'not traced';
   const base = runningStage([]);
   const chosen = runningStage(row.features ?? []);
   const made = (result?.syscalls ?? []).filter((name) => chosen.letThrough.has(name));

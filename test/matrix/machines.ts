@@ -8,22 +8,42 @@ import { buildCounterGuest } from './guest/counter.ts';
 import { buildLinuxGuest } from './guest/linux.ts';
 import { type GuestKind, Vm } from './vm.ts';
 
+/** Shows what QEMU says on stderr. */
+const verbose = process.env['MATRIX_VERBOSE'] !== undefined;
+
 export interface MachineOptions {
   readonly args?: readonly string[];
   /** On top of what every machine is granted. */
   readonly allow?: readonly Grant[];
   readonly features?: readonly string[];
   readonly keepCapabilities?: boolean;
+  /** Its stdout can be read; otherwise it goes nowhere. */
+  readonly stdout?: true;
+  /** A reset by the guest is one; otherwise it ends the machine. */
+  readonly mayReboot?: true;
   readonly accelerator?: 'tcg' | 'kvm';
+}
+
+export interface MachinesOptions {
+  /** All rows that want features share one machine with these, which is quicker; otherwise each has exactly what it wants. */
+  readonly union?: readonly string[];
+  /** Instead of the shipped one. */
+  readonly profile?: Readonly<Record<string, unknown>>;
 }
 
 export class Machines implements AsyncDisposable {
   readonly #folder: string;
+  readonly #union: readonly string[] | undefined;
+  readonly #profile: Readonly<Record<string, unknown>> | undefined;
   readonly #shared = new Map<string, Promise<Vm>>();
 
-  /** @param folder what rows may have opened, bound and connected. Short: a socket's path has 107 bytes. */
-  constructor(folder: string) {
+  /**
+   * @param folder what rows may have opened, bound and connected. Short: a socket's path has 107 bytes.
+   */
+  constructor(folder: string, options: MachinesOptions = {}) {
     this.#folder = folder;
+    this.#union = options.union;
+    this.#profile = options.profile;
     mkdirSync(this.files);
   }
 
@@ -33,12 +53,14 @@ export class Machines implements AsyncDisposable {
   }
 
   /** One for all rows with the same features. */
-  async shared(kind: GuestKind, features: readonly string[]): Promise<Vm> {
+  async shared(kind: GuestKind, wanted: readonly string[]): Promise<Vm> {
+    const features = wanted.length === 0 ? [] : (this.#union ?? wanted);
     const key = [kind, ...features].join();
     const started = this.#shared.get(key);
     if (started !== undefined && (await started).ended === undefined) return await started;
     const starting = this.start(kind, { features });
     this.#shared.set(key, starting);
+    starting.catch(() => this.#shared.delete(key));
     return await starting;
   }
 
@@ -49,15 +71,20 @@ export class Machines implements AsyncDisposable {
         'qemu-system-x86_64',
         ...['-no-user-config', '-nodefaults', '-display', 'none'],
         ...this.#guestArguments(kind, accelerator),
+        ...(kind === 'linux' && options.mayReboot !== true ? ['-no-reboot'] : []),
+        // Devices on it come and go without help of a guest.
+        ...['-device', 'qemu-xhci,id=usb', '-device', 'VGA,romfile='],
         ...(options.args ?? []),
       ],
       features: options.features ?? [],
+      ...(this.#profile === undefined ? {} : { profile: this.#profile }),
       allow: [...this.#grants(), ...(options.allow ?? [])],
+      stdio: ['ignore', options.stdout === true ? 'pipe' : 'ignore', verbose ? 'inherit' : 'pipe'],
       keepCapabilities: options.keepCapabilities ?? false,
     });
   }
 
-  /** What the launcher grants: files and sockets of its own folder, loopback, and its own tap devices. */
+  /** What the launcher grants: files and sockets of its own folder, loopback, terminals, and its own tap devices. */
   #grants(): readonly Grant[] {
     const sockets = [`unix:${this.files}/*`, 'tcp:127.0.0.0/8:1-65535', 'tcp:[::1]:1-65535'];
     return [
@@ -66,6 +93,7 @@ export class Machines implements AsyncDisposable {
         { request: 'connect', target },
         { request: 'bind', target },
       ]),
+      { request: 'open', target: '/dev/pts/*' },
       { request: 'tap', target: 'matrix*' },
     ];
   }
@@ -76,17 +104,23 @@ export class Machines implements AsyncDisposable {
     const { kernel, initrd } = buildLinuxGuest(this.#folder, packagePath('.cache'));
     return [
       ...machine,
-      ...['-cpu', 'qemu64', '-smp', '1,maxcpus=4', '-m', '256,slots=8,maxmem=2G', '-no-reboot'],
+      ...['-cpu', 'qemu64', '-smp', '1,maxcpus=4', '-m', '256,slots=8,maxmem=2G'],
       ...['-kernel', kernel, '-initrd', initrd],
       '-append',
-      'console=ttyS0 quiet loglevel=0 panic=-1 random.trust_cpu=on memhp_default_state=online rdinit=/init',
+      'quiet loglevel=0 panic=-1 random.trust_cpu=on memhp_default_state=online_movable rdinit=/init',
     ];
+  }
+
+  /** A row went wrong on it: the next one gets another. */
+  async discard(vm: Vm): Promise<void> {
+    for (const [key, starting] of this.#shared) if ((await starting) === vm) this.#shared.delete(key);
+    await vm.sandbox.kill();
   }
 
   /** Ends the shared machines that have features: few rows want the same. */
   async endSpecial(): Promise<void> {
     for (const [key, vm] of this.#shared) {
-      if (!key.includes(',')) continue;
+      if (!key.includes(',') || this.#union !== undefined) continue;
       this.#shared.delete(key);
       await (await vm)[Symbol.asyncDispose]();
     }

@@ -22,6 +22,8 @@ export interface Row {
   readonly missing?: () => string | undefined;
   /** A refusal that belongs to the row. Any other one fails it. */
   readonly expects?: (refusal: SandboxEvent) => boolean;
+  /** Ratchet traces QEMU itself here, and strace cannot at the same time. Needs a machine of its own. */
+  readonly untraced?: true;
   /** Too slow for the short form, which is part of the tests. */
   readonly longOnly?: true;
 }

@@ -13,13 +13,24 @@ export class Scene implements AsyncDisposable {
   readonly #onVm: (vm: Vm) => Promise<void>;
   /** Shared and own ones, in order of their first use. */
   readonly vms = new Set<Vm>();
+  /** How long a guest works at least, where that is the row. */
+  readonly workSeconds: number;
   #names = 0;
 
-  constructor(machines: Machines, row: Row, number: number, onVm: (vm: Vm) => Promise<void>) {
-    this.#machines = machines;
-    this.#row = row;
-    this.#number = number;
-    this.#onVm = onVm;
+  constructor(options: {
+    readonly machines: Machines;
+    readonly row: Row;
+    /** The row's, among all. */
+    readonly number: number;
+    readonly workSeconds: number;
+    /** Called with each VM before the row uses it. */
+    readonly onVm: (vm: Vm) => Promise<void>;
+  }) {
+    this.#machines = options.machines;
+    this.#row = options.row;
+    this.#number = options.number;
+    this.workSeconds = options.workSeconds;
+    this.#onVm = options.onVm;
   }
 
   /** The shared machine without an operating system. */

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseStraceLine, type TracedCall } from '../../core/learn/strace.ts';
 import { readTasks } from '../../core/stages/tasks.ts';
 import { statusField, waitFor } from '../launch/processes.ts';
 import type { Vm } from './vm.ts';
@@ -31,7 +32,7 @@ export class SyscallRecorder implements AsyncDisposable {
     }
     const { pid } = vm.sandbox;
     const file = join(this.#folder, `strace-${pid}`);
-    const strace = spawn('strace', ['-f', '-qq', '-s', '0', '-p', `${pid}`, '-o', file], { stdio: 'ignore' });
+    const strace = spawn('strace', ['-f', '-qq', '-e', 'raw=all', '-p', `${pid}`, '-o', file], { stdio: 'ignore' });
     await waitFor('strace on every task', () =>
       readTasks(pid).every(({ tid }) => statusField(tid, 'TracerPid') === `${strace.pid}`),
     );
@@ -40,13 +41,22 @@ export class SyscallRecorder implements AsyncDisposable {
 
   /** The names of the calls since the row began, of all VMs. */
   take(): readonly string[] {
-    const names = new Set<string>();
-    for (const trace of this.#traces.values()) {
-      const text = readFileSync(trace.file).subarray(trace.readBytes);
-      trace.readBytes += text.length;
-      for (const [, name] of text.toString('latin1').matchAll(/^\d+ +(\w+)\(/gm)) names.add(name ?? '');
-    }
-    return [...names].sort();
+    const names = [...this.#traces.values()].flatMap((trace) =>
+      [...unread(trace).matchAll(/^\d+ +(\w+)\(/gm)].map(([, name = '']) => name),
+    );
+    return [...new Set(names)].sort();
+  }
+
+  /** The calls since the row began, each with the VM that made it. */
+  takeCalls(): readonly (TracedCall & { readonly vm: Vm })[] {
+    return [...this.#traces].flatMap(([vm, trace]) =>
+      unread(trace)
+        .split('\n')
+        .flatMap((line) => {
+          const call = parseStraceLine(line);
+          return call === undefined ? [] : [{ ...call, vm }];
+        }),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -56,4 +66,10 @@ export class SyscallRecorder implements AsyncDisposable {
       await once(strace, 'exit');
     }
   }
+}
+
+function unread(trace: Trace): string {
+  const text = readFileSync(trace.file).subarray(trace.readBytes);
+  trace.readBytes += text.length;
+  return text.toString('latin1');
 }

@@ -1,29 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 // The other end of a NIC on a stream socket: QEMU puts a 32-bit big-endian length before each Ethernet frame (net/socket.c).
 import { once } from 'node:events';
-import { createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server, Socket } from 'node:net';
 
 const ownMac = Buffer.from('020000000001', 'hex');
 const broadcast = Buffer.alloc(6, 0xff);
 
 export class FramedPeer implements AsyncDisposable {
-  readonly #server: Server;
+  readonly #server: Server | undefined;
   readonly #connection: Promise<Socket>;
 
-  private constructor(server: Server) {
+  private constructor(connection: Promise<Socket>, server?: Server) {
     this.#server = server;
-    this.#connection = once(server, 'connection').then(([socket]) => {
+    this.#connection = connection.then((socket) => {
       // QEMU may close its end with frames of ours unread: that is a reset, and no concern of the test.
-      (socket as Socket).on('error', () => undefined);
-      return socket as Socket;
+      socket.on('error', () => undefined);
+      return socket;
     });
   }
 
-  static async listen(path: string): Promise<FramedPeer> {
+  static async listen(where: string | { readonly host: string; readonly port: number }): Promise<FramedPeer> {
     const server = createServer();
-    server.listen(path);
+    if (typeof where === 'string') server.listen(where);
+    else server.listen(where);
     await once(server, 'listening');
-    return new FramedPeer(server);
+    return new FramedPeer(
+      once(server, 'connection').then(([socket]) => socket as Socket),
+      server,
+    );
+  }
+
+  static async connect(
+    where: { readonly path: string } | { readonly host: string; readonly port: number },
+  ): Promise<FramedPeer> {
+    const socket = new Socket();
+    socket.connect(where);
+    await once(socket, 'connect');
+    return new FramedPeer(Promise.resolve(socket));
   }
 
   /** Asks who has an IPv4 address and resolves with the MAC address of the one that says so. */
@@ -44,17 +57,18 @@ export class FramedPeer implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#server.close();
+    if (this.#server === undefined) (await this.#connection).destroy();
+    this.#server?.close();
   }
 }
 
 /** RFC 826, for IPv4 over Ethernet. */
-function arpRequest(target: Buffer, sender: Buffer): Buffer {
+export function arpRequest(target: Buffer, sender: Buffer): Buffer {
   const header = Buffer.from('08060001080006040001', 'hex');
   return Buffer.concat([broadcast, ownMac, header, ownMac, sender, Buffer.alloc(6), target]);
 }
 
-function isArpReplyFrom(frame: Buffer, sender: Buffer): boolean {
+export function isArpReplyFrom(frame: Buffer, sender: Buffer): boolean {
   return frame.readUInt16BE(12) === 0x0806 && frame.readUInt16BE(20) === 2 && frame.subarray(28, 32).equals(sender);
 }
 
@@ -64,7 +78,7 @@ function length(frame: Buffer): Buffer {
   return bytes;
 }
 
-function ipv4(text: string): Buffer {
+export function ipv4(text: string): Buffer {
   return Buffer.from(text.split('.').map(Number));
 }
 

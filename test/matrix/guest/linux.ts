@@ -23,12 +23,13 @@ const wantedModules = [
   'tpm_tis',
   'button',
   'evdev',
+  'virtio_input',
 ];
 
 /** Printed after what a command printed, with its exit status. */
-export const promptPattern = /^--matrix-- (\d+)$/;
+export const promptPattern = /--matrix-- (\d+)$/;
 
-/** Runs each line that arrives on the serial port in a shell of its own. */
+/** Runs each line that arrives on the console in a shell of its own. */
 function initScript(modules: readonly string[]): string {
   return `#!/bin/busybox sh
 /bin/busybox mkdir -p /dev /proc /sys /tmp
@@ -37,9 +38,10 @@ export PATH=/bin
 mount -t devtmpfs none /dev
 mount -t proc none /proc
 mount -t sysfs none /sys
-exec </dev/ttyS0 >/dev/ttyS0 2>&1
-stty -F /dev/ttyS0 raw -echo
-${modules.map((file) => `insmod /modules/${basename(file)} || echo "no module ${basename(file)}"`).join('\n')}
+${modules.map((file) => `insmod /modules/${basename(file)}`).join('\n')}
+until [ -c /dev/hvc0 ]; do sleep 0.1; done
+exec </dev/hvc0 >/dev/hvc0 2>&1
+stty -F /dev/hvc0 raw -echo
 echo "--matrix-- 0"
 while read -r line; do
   (eval "$line")
@@ -49,7 +51,7 @@ poweroff -f
 `;
 }
 
-/** A Linux that does what it is told over its serial line. */
+/** A Linux that does what it is told over its console. */
 export function buildLinuxGuest(folder: string, cacheFolder: string): Guest {
   const kernel = findGuestKernel(cacheFolder);
   const modules = resolveModules(kernel, wantedModules);

@@ -2,6 +2,7 @@
 import { statSync } from 'node:fs';
 import type { Row } from '../row.ts';
 import { configure, hasArrived, lastCount, moveBy, slow, startPair, untilMigration } from '../support/migrate.ts';
+import { mustFail } from '../support/must-fail.ts';
 
 const multifd = { capabilities: ['multifd'], parameters: { 'multifd-channels': 4 } } as const;
 
@@ -47,6 +48,7 @@ export const migration: readonly Row[] = [
   {
     operation: 'incoming by the address on the command line',
     way: 'transparent',
+    longOnly: true,
     run: async (scene) => {
       const uri = `unix:${scene.path()}`;
       const destination = await scene.start('counter', { args: ['-incoming', uri] });
@@ -59,6 +61,7 @@ export const migration: readonly Row[] = [
   {
     operation: 'to a file, and from it',
     way: 'fd',
+    longOnly: true,
     run: async (scene) => {
       const pair = await startPair(scene);
       const path = scene.path();
@@ -104,6 +107,19 @@ export const migration: readonly Row[] = [
       const vm = await scene.counter();
       await vm.qmp('calc-dirty-rate', { 'calc-time': 1, mode: 'page-sampling' });
       await vm.until('query-dirty-rate', ({ status }) => status === 'measured');
+    },
+  },
+  {
+    operation: 'exec:',
+    way: 'transparent',
+    limit: {
+      because: 'QEMU starts a shell for it, and starts no programs in this stage',
+      instead: 'fd: of a pipe or socket to a program that the launcher started (row "to a file, and from it")',
+    },
+    expects: ({ syscall }) => ['pipe2', 'clone', 'fork', 'vfork', 'execve'].includes(String(syscall)),
+    run: async (scene) => {
+      const vm = await scene.counter();
+      await mustFail(vm.qmp('migrate', { uri: 'exec:cat >/dev/null' }));
     },
   },
   {

@@ -53,6 +53,25 @@ export const postcopy: readonly Row[] = [
     ),
   ),
   {
+    operation: 'postcopy recovery on another connection',
+    way: 'transparent',
+    features: ['postcopy'],
+    longOnly: true,
+    run: async (scene) => {
+      const pair = await startPostcopyPair(scene);
+      const { source, destination } = pair;
+      await moveByPostcopy(pair, `unix:${scene.path()}`, [], { 'max-postcopy-bandwidth': 100_000 });
+      await destination.until('query-migrate', ({ status }) => status === 'postcopy-active');
+      await untilMigration(source, () => source.qmp('migrate-pause'), ['postcopy-paused']);
+      await destination.until('query-migrate', ({ status }) => status === 'postcopy-paused');
+      const uri = `unix:${scene.path()}`;
+      await destination.qmp('migrate-recover', { uri });
+      await source.qmp('migrate-set-parameters', { 'max-postcopy-bandwidth': 0 });
+      await untilMigration(source, () => source.qmp('migrate', { uri, resume: true }), ['completed']);
+      await hasArrived(pair);
+    },
+  },
+  {
     operation: 'background snapshot to a file',
     way: 'fd',
     features: ['background-snapshot'],

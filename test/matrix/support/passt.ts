@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { waitFor } from '../../launch/processes.ts';
+import type { Scene } from '../scene.ts';
+import { guestIp, peerIp } from './nic.ts';
+
+/**
+ * Runs passt on a unix socket for as long as the row lasts. The guest reaches this machine's loopback at its gateway's address. passt takes its
+ * settings from an interface with a default route: one is made, in the network namespace that the matrix runs in.
+ */
+export async function startPasst(scene: Scene, path: string): Promise<void> {
+  const interfaceName = 'matrix9';
+  const ip = (...args: readonly string[]) => execFileSync('ip', args, { stdio: 'pipe' });
+  ip('tuntap', 'add', 'dev', interfaceName, 'mode', 'tap');
+  scene.onEnd(() => ip('link', 'del', interfaceName));
+  ip('address', 'add', '198.51.100.2/24', 'dev', interfaceName);
+  ip('link', 'set', interfaceName, 'up');
+  ip('route', 'add', 'default', 'via', '198.51.100.1', 'dev', interfaceName);
+  const addresses = ['-4', '-a', guestIp, '-n', '24', '-g', peerIp, '-t', 'none', '-u', 'none'];
+  const passt = spawn('passt', ['-f', '-s', path, '-i', interfaceName, '--runas', '0', ...addresses], {
+    stdio: 'ignore',
+  });
+  scene.onEnd(async () => {
+    passt.kill();
+    if (passt.exitCode === null && passt.signalCode === null) await once(passt, 'exit');
+  });
+  await waitFor('the socket of passt', () => existsSync(path));
+}
