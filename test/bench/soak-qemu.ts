@@ -101,10 +101,12 @@ function withLoad(guest: readonly string[]): readonly string[] {
 
 /** QEMU's profile with as many stages after `running`, each as `running`, and a role. */
 function manyStages(count: number): Readonly<Record<string, unknown>> {
-  const profile = profileWithRoles({ running: { vcpu: ['memfd_create'] } }) as {
-    readonly stages: Readonly<Record<string, { readonly broker?: unknown }>>;
+  const profile = profileWithRoles({ running: { vcpu: ['accept4'] } }) as {
+    readonly stages: Readonly<Record<string, { readonly broker?: unknown; readonly syscalls: unknown[] }>>;
   };
   const { start, running } = profile.stages;
+  // What the features of the network backend would add.
+  for (const stage of [start, running]) stage?.syscalls.push({ allow: ['recvfrom'], why: 'a soak' });
   const later = Array.from({ length: count }, (_, index) => [
     `stage${index + 1}`,
     { why: 'a soak', from: index === 0 ? 'running' : `stage${index}`, broker: running?.broker },
