@@ -13,13 +13,12 @@ const refused = {
   E2BIG: `
     openat2-longer`,
   EACCES: `
-    sendto-unconnected
     execve execveat-cwd execveat-place execveat-place-absolute execveat-place-high execveat-memory open openat
     openat-self-mem openat-relative openat-dots openat-dots-under-grant openat-write-readonly openat-create-under-grant
     openat-truncate-readonly openat2 creat connect-ungranted connect-metadata connect-mapped-other connect-compatible
     connect-v6-loopback connect-nat64 connect-high-length connect-unix connect-unix-relative connect-unix-dots
     connect-abstract connect-abstract-empty connect-unix-unnamed bind-ungranted bind-any-port bind-unix bind-autobind
-    bind-abstract listen-unbound listen-unbound-6 sendto-fastopen sendto-fastopen-null sendto-fastopen-high sendto-address
+    bind-abstract listen-unbound listen-unbound-6 sendto-fastopen sendto-address
     sendto-address-4g`,
   EAFNOSUPPORT: `
     socket-packet socket-raw socket-udp socket-udp-high socket-unix-dgram socket-unix-seqpacket socket-alg socket-vsock
@@ -34,7 +33,7 @@ const refused = {
     connect-short connect-odd-length connect-long connect-huge connect-negative connect-empty bind-unspec
     listen-unbound-unix`,
   ENOENT: `
-    unlink unlinkat`,
+    unlink stat newfstatat-path`,
   ENOSYS: `
     clone3 statx io-uring-setup io-uring-enter newest-call above-table far-above-table`,
   ENOTSOCK: `
@@ -45,8 +44,8 @@ const refused = {
     fork vfork clone-fork clone-vfork clone-vm clone-thread-own-files clone-thread-newns clone-thread-untraced
     clone-thread-ptrace clone-thread-parent clone-thread-io clone-thread-signal clone-newuser clone-newnet clone-newpid
     clone-pidfd clone-high unshare-user unshare-files setns dup2-place dup3-place prlimit-raise prlimit-high setrlimit
-    name-to-handle rename renameat2 mkdir mknod symlink link linkat-fd chmod fchmod chown truncate utimensat setxattr stat
-    newfstatat-path access readlink getdents chdir fchdir chroot inotify fanotify memfd-secret sendfile splice io-setup
+    name-to-handle rename renameat2 mkdir mknod symlink link linkat-fd chmod fchmod chown truncate utimensat setxattr
+    unlinkat sendto-unconnected sendto-fastopen-null sendto-fastopen-high access readlink getdents chdir fchdir chroot inotify fanotify memfd-secret sendfile splice io-setup
     userfaultfd mmap-exec mmap-exec-high mmap-exec-memory mprotect-exec pkey-mprotect-exec shmget shmat-exec
     remap-file-pages personality personality-query arch-prctl bpf perf-event-open keyctl add-key seccomp-listener
     seccomp-tsync-listener seccomp-log seccomp-spec-allow seccomp-strict seccomp-sizes process-madvise
