@@ -86,9 +86,9 @@ describe('the status of run', () => {
   });
 
   test.each([
-    ['--', /missing required argument/],
+    ['--', /there is nothing to run - give a VMM after --/],
     ['--allow connect BARE', /--allow connect is not a grant - write connect=ADDR/],
-    ['--allow connect=tcp:x:1 BARE', /tcp:x:1/],
+    ['--allow connect=tcp:127.0.0.1:http BARE', /tcp:127.0.0.1:http/],
     ['--allow spawn=/bin/sh BARE', /is not a grant/],
     ['--profile qmeu BARE', /qmeu.*qemu/],
     ['--profile /nowhere/at.all BARE', /\/nowhere\/at\.all/],

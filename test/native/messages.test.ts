@@ -199,7 +199,7 @@ describe('wrong options', () => {
     [
       'a type of socket',
       () => native.socketPair({ type: 'dgram' } as never),
-      /socketPair: option "type" must be 'seqpacket' or 'stream'/,
+      /socketPair: option "type" must be 'seqpacket', 'stream' or 'datagram'/,
     ],
     [
       'data of another kind',
