@@ -29,7 +29,7 @@ const wantedModules = [
 /** Printed after what a command printed, with its exit status. */
 export const promptPattern = /--matrix-- (\d+)$/;
 
-/** Runs each line that arrives on the console in a shell of its own. */
+/** Runs each line that arrives on the console in a shell of its own: that of virtio where the machine has one, else the serial port. */
 function initScript(modules: readonly string[]): string {
   return `#!/bin/busybox sh
 /bin/busybox mkdir -p /dev /proc /sys /tmp
@@ -39,9 +39,13 @@ mount -t devtmpfs none /dev
 mount -t proc none /proc
 mount -t sysfs none /sys
 ${modules.map((file) => `insmod /modules/${basename(file)}`).join('\n')}
-until [ -c /dev/hvc0 ]; do sleep 0.1; done
-exec </dev/hvc0 >/dev/hvc0 2>&1
-stty -F /dev/hvc0 raw -echo
+tty=ttyS0
+for id in /sys/bus/virtio/devices/*/device; do
+  [ "$(cat "$id")" = 0x0003 ] && tty=hvc0
+done
+until [ -c /dev/$tty ]; do sleep 0.1; done
+exec </dev/$tty >/dev/$tty 2>&1
+stty -F /dev/$tty raw -echo
 echo "--matrix-- 0"
 while read -r line; do
   (eval "$line")
