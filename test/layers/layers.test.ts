@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Layers on the real daemon, looked at by other means than the report's.
 import { execFileSync } from 'node:child_process';
-import { chownSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -10,6 +10,7 @@ import type { Sandbox } from '../../core/launch/sandbox.ts';
 import type { LayerOptions } from '../../core/layers/plan.ts';
 import { holdUser } from '../../core/layers/user-range.ts';
 import type { Vmm } from '../../core/vmm/vmm.ts';
+import { packagePath } from '../../native/package-path.ts';
 import { statusField } from '../launch/processes.ts';
 
 const user = 61_998;
@@ -116,20 +117,18 @@ describe('without root', () => {
     };
     writeFileSync(join(folder, 'group.json'), JSON.stringify(group));
     const script = `
-      import { launchGroup } from '${process.cwd()}/dist/core/index.js';
-      await using group = await launchGroup({ group: '${folder}/group.json' });
-      console.log(JSON.stringify(await group.attest()));`;
-    writeFileSync(
-      join(folder, 'run.mjs'),
-      script.replace('await using group', 'const group') + '\nawait group.stop();',
-    );
-    const text = execFileSync(
-      'setpriv',
-      [`--reuid=${user}`, `--regid=${user}`, '--clear-groups', process.execPath, join(folder, 'run.mjs')],
-      {
-        encoding: 'utf8',
-      },
-    );
+      import { launchGroup } from '${folder}/checkout/dist/core/index.js';
+      const group = await launchGroup({ group: '${folder}/group.json' });
+      console.log(JSON.stringify(await group.attest()));
+      await group.stop();`;
+    writeFileSync(join(folder, 'run.mjs'), script);
+    // The checkout may lie where this user cannot go: it is shown in a place where it can.
+    mkdirSync(join(folder, 'checkout'));
+    const asUser = `mount --bind . ${folder}/checkout && exec setpriv --reuid=${user} --regid=${user} --clear-groups "$@"`;
+    const text = execFileSync('unshare', ['-m', 'sh', '-c', asUser, 'sh', process.execPath, join(folder, 'run.mjs')], {
+      encoding: 'utf8',
+      cwd: packagePath('.'),
+    });
     const report = JSON.parse(text) as {
       readonly members: {
         readonly storage: {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The hostile program in the place of a member: its profile, its layers, its broker, the real launch.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -77,9 +77,13 @@ class Prisoner {
     const folder = mkdtempSync(join(tmpdir(), 'ratchet-prison-'));
     const file = join(folder, 'profile.yaml');
     writeFileSync(file, JSON.stringify(withoutAdapter(profile)));
+    // Where other users may look for it: a checkout in a home directory is not.
+    const program = join(folder, 'escape');
+    chmodSync(folder, 0o755);
+    copyFileSync(buildProgram('escape', 'test/hostile/programs'), program);
     try {
       const sandbox = await launchVmm({
-        command: [buildProgram('escape', 'test/hostile/programs')],
+        command: [program],
         profile: file,
         stdio: ['pipe', 'pipe', 'inherit'],
         ...(layers === undefined ? {} : { layers }),

@@ -2,7 +2,7 @@
 // Builds with AddressSanitizer and UndefinedBehaviorSanitizer: the system call layer, and the stager's reading of its command line.
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { beforeAll, expect, it } from 'vitest';
 import { packagePath } from '../../native/package-path.ts';
 
@@ -27,7 +27,9 @@ beforeAll(() => {
   compile(sysCheck, ['test/native/programs/sys-check.cc', ...layer]);
   compile(
     stager,
-    ['main', 'arguments', 'report', 'steps'].map((name) => `native/stager/${name}.cc`),
+    readdirSync(packagePath('native/stager'))
+      .filter((name) => name.endsWith('.cc'))
+      .map((name) => `native/stager/${name}`),
   );
 });
 
