@@ -38,6 +38,11 @@ const testPackages = [
     present: ['/usr/aarch64-linux-gnu/include/asm/unistd.h'],
   },
   {
+    name: 'g++-aarch64-linux-gnu',
+    why: 'compiles the injection for aarch64, which cannot run here',
+    present: ['aarch64-linux-gnu-g++'],
+  },
+  {
     name: 'linux-libc-dev-riscv64-cross',
     why: 'the kernel headers that the tables of riscv64 are compared with',
     present: ['/usr/riscv64-linux-gnu/include/asm/unistd.h'],
