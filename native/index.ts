@@ -148,6 +148,8 @@ export interface Native {
   sendSignal(options: { pidfd: number; signal: number }): void;
   /** process_vm_readv(2), exactly `length` bytes or a throw. */
   readMemory(options: { tid: number; address: bigint; length: number }): Buffer;
+  /** Whether two threads have one table of descriptors between them (kcmp(2)); false also where the kernel does not tell. */
+  shareFiles(options: { one: number; other: number }): boolean;
   setParentDeathSignal(options: { signal: number }): void;
 
   // seccomp listener

@@ -5,7 +5,7 @@ import type { BrokerClient, RolesOfThreads } from '../broker/client.ts';
 import type { CompiledStage } from '../compiler/index.ts';
 import type { Requirements } from '../policy/types.ts';
 import { roleChain, rolesIn } from '../stages/chain.ts';
-import { giveRoles, type Tightened, type TightenOptions, tighten } from '../stages/tighten.ts';
+import { giveRoles, type Threads, type Tightened, tighten } from '../stages/tighten.ts';
 import { type Verification, verifyThreads } from '../stages/verify.ts';
 import type { ThreadKeeper } from '../vmm/thread-keeper.ts';
 import type { ThreadRoles } from './thread-roles.ts';
@@ -65,17 +65,19 @@ export class StageEngine implements ThreadKeeper {
     const epoch = this.#epoch + 1;
     const { moveBroker } = this.#parts;
     const stages = this.#parts.stages.slice(0, epoch + 1);
-    const roles = await this.#rolesFor(stages);
+    const { roles: _, ...common } = this.#options(stages, new Map());
     const tightened = await tighten({
-      ...this.#options(stages, roles),
+      ...common,
+      askRoles: () => this.#rolesFor(stages),
       requires: this.#parts.requires[epoch],
-      moveBroker: async () => {
-        await this.#tellBroker(roles);
-        await moveBroker(epoch);
+      moveBroker: async (roles) => {
+        // Both are on their way at once, and the broker takes them in this order.
+        const answers = await Promise.allSettled([this.#tellBroker(roles), moveBroker(epoch)]);
+        for (const answer of answers) if (answer.status === 'rejected') throw answer.reason;
       },
     });
     this.#epoch = epoch;
-    this.#remember(roles);
+    this.#remember(tightened.roles);
     return tightened;
   }
 
@@ -151,7 +153,7 @@ export class StageEngine implements ThreadKeeper {
     return new Map([...named].filter(([, role]) => withFilters.has(role)));
   }
 
-  #options(stages: readonly CompiledStage[], roles: ReadonlyMap<number, string>): Omit<TightenOptions, 'moveBroker'> {
+  #options(stages: readonly CompiledStage[], roles: ReadonlyMap<number, string>): Threads {
     const { pid, pidfd, inheritedFilters, deadlineMs } = this.#parts;
     return { pid, pidfd, inheritedFilters, deadlineMs, stages, roles, given: this.#parts.roles.given };
   }

@@ -11,6 +11,7 @@ export class ThreadRoles {
   readonly #given = new Map<number, { readonly role: string; readonly startTime: string | undefined }>();
 
   #labels: ReadonlyMap<number, string> = new Map();
+  #asking: Promise<ReadonlyMap<number, string>> | undefined;
 
   constructor(pid: number, ask: () => Promise<ReadonlyMap<number, string>>) {
     this.#pid = pid;
@@ -20,7 +21,11 @@ export class ThreadRoles {
   /** Threads that have a role, by id. @throws when the VMM does not answer and no thread was given a role yet. */
   async named(): Promise<ReadonlyMap<number, string>> {
     const given = this.#living();
-    const asked = await this.#ask().catch((error: unknown) => {
+    // Who asks while a question is under way shares its answer: a stage change asks for its filters and for its report.
+    this.#asking ??= this.#ask().finally(() => {
+      this.#asking = undefined;
+    });
+    const asked = await this.#asking.catch((error: unknown) => {
       if (given.size === 0) throw error;
       return new Map<number, string>();
     });

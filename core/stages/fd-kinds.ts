@@ -13,7 +13,7 @@ export interface HeldFd {
   readonly kind: FdKind | undefined;
 }
 
-/** Every descriptor of the process, and rings that are only mapped any more. Threads that do not share them are looked at too. */
+/** Every descriptor of the process, and rings that are only mapped any more. Threads that have others are looked at too. */
 export function readFds(pid: number, pidfd: number): readonly HeldFd[] {
   return [...leaderFds(pid, pidfd), ...otherTablesFds(pid), ...mappedRings(pid)];
 }
@@ -29,7 +29,7 @@ function leaderFds(pid: number, pidfd: number): readonly HeldFd[] {
 /** A thread may have left the shared table (unshare with CLONE_FILES). What its sockets are cannot be asked by the process, so they count by name. */
 function otherTablesFds(pid: number): readonly HeldFd[] {
   return entries(`/proc/${pid}/task`)
-    .filter((tid) => tid !== String(pid))
+    .filter((tid) => tid !== String(pid) && !native.shareFiles({ one: pid, other: Number(tid) }))
     .flatMap((tid) => listed(`/proc/${pid}/task/${tid}/fd`))
     .map(({ fd, what }) => ({ fd, what, kind: kindOf(what) }))
     .filter(({ kind }) => kind !== undefined);

@@ -17,24 +17,32 @@ import { findObstacles, obstructed } from './preconditions.ts';
 import { tracerOf } from './tasks.ts';
 import { type Verification, verifyThreads } from './verify.ts';
 
-export interface TightenOptions {
+/** The threads of a process and what they should have. */
+export interface Threads {
   readonly pid: number;
   readonly pidfd: number;
-  /** All stages up to the one to enter, which is the last. */
+  /** All stages up to the present one, or the one to enter, which is the last. */
   readonly stages: readonly StagePrograms[];
   /** Which thread has which role. */
   readonly roles: ReadonlyMap<number, string>;
   /** Of those, the ones that were given their role's programs of the earlier stages. */
   readonly given: ReadonlySet<number>;
   readonly inheritedFilters: number;
-  readonly moveBroker: () => Promise<void>;
+  readonly deadlineMs: number;
+}
+
+export interface TightenOptions extends Omit<Threads, 'roles'> {
+  /** The process is looked at while the answer is under way. */
+  readonly askRoles: () => Promise<ReadonlyMap<number, string>>;
+  readonly moveBroker: (roles: ReadonlyMap<number, string>) => Promise<void>;
   /** What the stage demands of the process. */
   readonly requires?: Requirements | undefined;
-  readonly deadlineMs: number;
 }
 
 export interface Tightened {
   readonly verification: Verification;
+  /** The threads that have a role now. */
+  readonly roles: ReadonlyMap<number, string>;
   /** How long the one thread that carried the filter stood still, or all threads where each got its own. */
   readonly stoppedMicroseconds: number;
 }
@@ -48,20 +56,28 @@ export async function tighten(options: TightenOptions): Promise<Tightened> {
   const entered = stages.slice(0, -1);
   const stage = stages.at(-1);
   if (stage === undefined) throw new Error('no stage to enter');
-  assertPreconditions(options, entered.length);
-  await options.moveBroker().catch((cause: unknown) => {
+  const asked = options.askRoles();
+  try {
+    assertPreconditions(options, entered.length);
+  } catch (error) {
+    await asked.catch(() => undefined);
+    throw error;
+  }
+  const roles = await asked;
+  await options.moveBroker(roles).catch((cause: unknown) => {
     throw brokerStayed(stage.name, cause);
   });
+  const threads: Threads = { ...options, roles };
   const stoppedMicroseconds =
-    rolesIn(entered).size > 0 ? installByThread(options, stage) : installEverywhere(options, stage);
-  const verification = verifyThreads(options);
+    rolesIn(entered).size > 0 ? installByThread(threads, stage) : installEverywhere(threads, stage);
+  const verification = verifyThreads(threads);
   assertPreconditionsHold(options);
   if (verification.untraceable.length > 0)
     throw new RatchetError(
       'VERIFICATION_FAILED',
       `stage ${stage.name} could not be verified: ${verification.readBackMissing}`,
     );
-  return { verification, stoppedMicroseconds };
+  return { verification, roles, stoppedMicroseconds };
 }
 
 /** @throws NothingChanged. */
@@ -83,7 +99,7 @@ function assertPreconditionsHold({ requires, stages, ...options }: TightenOption
 }
 
 /** Gives threads that have a role, and none of its programs yet, those of all stages so far. @throws as tighten() does. */
-export function giveRoles(options: Omit<TightenOptions, 'moveBroker'>): Verification {
+export function giveRoles(options: Threads): Verification {
   const stage = options.stages.at(-1)?.name ?? '';
   const threads = newcomers(options);
   if (threads.length > 0) inject(options, stage, { threads, others: [], alone: true });
@@ -91,7 +107,7 @@ export function giveRoles(options: Omit<TightenOptions, 'moveBroker'>): Verifica
 }
 
 /** By TSYNC, and then what roles have on top. From the first success on a failure is not harmless any more. */
-function installEverywhere(options: TightenOptions, { name, program }: StagePrograms): number {
+function installEverywhere(options: Threads, { name, program }: StagePrograms): number {
   const { pid, pidfd, deadlineMs } = options;
   const injected = native.injectFilter({ pid, pidfd, program, deadlineMs });
   if (!injected.ok) throw injectionFailed(pid, name, injected);
@@ -100,7 +116,7 @@ function installEverywhere(options: TightenOptions, { name, program }: StageProg
   return injected.stoppedMicroseconds;
 }
 
-function installByThread(options: TightenOptions, stage: StagePrograms): number {
+function installByThread(options: Threads, stage: StagePrograms): number {
   const { stages, roles, given } = options;
   const threads = [...roles].map(([tid, role]) => ({
     tid,
@@ -123,7 +139,7 @@ interface ThreadPrograms {
 }
 
 /** Threads that have a role and nothing of it yet. */
-function newcomers({ stages, roles, given }: Omit<TightenOptions, 'moveBroker'>): ThreadPrograms[] {
+function newcomers({ stages, roles, given }: Threads): ThreadPrograms[] {
   return [...roles]
     .filter(([tid]) => !given.has(tid))
     .map(([tid, role]) => ({ tid, programs: roleChain(stages, role).map(({ program }) => program) }))
@@ -132,7 +148,7 @@ function newcomers({ stages, roles, given }: Omit<TightenOptions, 'moveBroker'>)
 
 /** `alone`: nothing was changed before it, so that a failure that changed nothing is harmless. Returns for how long threads stood still. */
 function inject(
-  { pid, pidfd, deadlineMs }: Omit<TightenOptions, 'moveBroker'>,
+  { pid, pidfd, deadlineMs }: Threads,
   stage: string,
   wanted: {
     readonly threads: readonly ThreadPrograms[];

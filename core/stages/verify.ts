@@ -61,11 +61,12 @@ export function verifyThreads(options: VerifyOptions): Verification {
   if (inspection.threads.length === 0) fail(pid, 'the process has no threads left');
   const withPrograms = rolesIn(stages);
   const roles = new Map<string, number[]>();
+  const chains = new Chains(options, inspection);
   const threads = inspection.threads.map((thread) => {
     const named = options.roles.get(thread.tid);
     const role = named !== undefined && withPrograms.has(named) ? named : undefined;
     if (role !== undefined) roles.set(role, [...(roles.get(role) ?? []), thread.tid]);
-    return verifyThread(options, inspection, thread, role);
+    return verifyThread(options, chains, thread, role);
   });
   return {
     threads,
@@ -78,7 +79,7 @@ export function verifyThreads(options: VerifyOptions): Verification {
 
 function verifyThread(
   { pid, inheritedFilters, stages }: VerifyOptions,
-  inspection: Inspection,
+  chains: Chains,
   thread: InspectedThread,
   role: string | undefined,
 ): VerifiedThread {
@@ -93,13 +94,40 @@ function verifyThread(
   const most = role === undefined ? least + longestRole(stages) : least;
   if (filters < least || filters > most) fail(pid, `${who} has ${filters} filters, not ${least}`);
   if (thread.programs === undefined || isSilent(thread)) return { ...common, programs: [] };
-  const installed = thread.programs.map((place) => inspection.programs[place] as Buffer).slice(inheritedFilters);
-  const explained = explainChain(installed, stages, role);
-  if (explained === undefined) fail(pid, `${who}: ${difference(installed, stages)} is not the compiled one`);
-  return {
-    ...common,
-    programs: explained.map(({ program, ...what }) => ({ ...what, sha256: sha256(program) })),
-  };
+  return { ...common, programs: chains.explain(thread.programs, role, who) };
+}
+
+/** Most threads have the same programs in the same order, and each such chain is compared once. */
+class Chains {
+  readonly #options: VerifyOptions;
+  readonly #inspection: Inspection;
+  readonly #explained = new Map<string, VerifiedThread['programs']>();
+  readonly #digests = new Map<Uint8Array, string>();
+
+  constructor(options: VerifyOptions, inspection: Inspection) {
+    this.#options = options;
+    this.#inspection = inspection;
+  }
+
+  /** `places` in the inspection's programs. @throws RatchetError VERIFICATION_FAILED. */
+  explain(places: readonly number[], role: string | undefined, who: string): VerifiedThread['programs'] {
+    const key = `${role ?? ''} ${places}`;
+    const known = this.#explained.get(key);
+    if (known !== undefined) return known;
+    const { pid, inheritedFilters, stages } = this.#options;
+    const installed = places.map((place) => this.#inspection.programs[place] as Buffer).slice(inheritedFilters);
+    const explained = explainChain(installed, stages, role);
+    if (explained === undefined) fail(pid, `${who}: ${difference(installed, stages)} is not the compiled one`);
+    const programs = explained.map(({ program, ...what }) => ({ ...what, sha256: this.#digest(program) }));
+    this.#explained.set(key, programs);
+    return programs;
+  }
+
+  #digest(program: Uint8Array): string {
+    const digest = this.#digests.get(program) ?? sha256(program);
+    this.#digests.set(program, digest);
+    return digest;
+  }
 }
 
 /** The first program that differs from what a thread without a role has; with roles it may stand elsewhere. */

@@ -46,6 +46,14 @@ Napi::Value read_remote(const Napi::CallbackInfo& info) {
   return buffer;
 }
 
+Napi::Value shares_files(const Napi::CallbackInfo& info) {
+  Options options(info, "shareFiles");
+  const auto one = static_cast<pid_t>(options.integer("one", 1, std::numeric_limits<pid_t>::max()));
+  const auto other = static_cast<pid_t>(options.integer("other", 1, std::numeric_limits<pid_t>::max()));
+  if (!options.ok()) return {};
+  return Napi::Boolean::New(info.Env(), share_files(one, other));
+}
+
 Napi::Value set_death_signal(const Napi::CallbackInfo& info) {
   Options options(info, "setParentDeathSignal");
   const int number = options.int32("signal");
@@ -60,5 +68,6 @@ void register_processes(Napi::Env env, Napi::Object exports) {
   exports.Set("getFdOfProcess", Napi::Function::New(env, get_fd, "getFdOfProcess"));
   exports.Set("sendSignal", Napi::Function::New(env, signal_process, "sendSignal"));
   exports.Set("readMemory", Napi::Function::New(env, read_remote, "readMemory"));
+  exports.Set("shareFiles", Napi::Function::New(env, shares_files, "shareFiles"));
   exports.Set("setParentDeathSignal", Napi::Function::New(env, set_death_signal, "setParentDeathSignal"));
 }

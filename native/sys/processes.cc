@@ -2,6 +2,7 @@
 #include "sys/processes.h"
 
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -41,6 +42,8 @@ Outcome read_memory(pid_t tid, std::uint64_t address, std::span<std::uint8_t> de
   if (static_cast<std::size_t>(count) != destination.size()) return Failure{EFAULT, "process_vm_readv"};
   return {};
 }
+
+bool share_files(pid_t one, pid_t other) { return ::syscall(SYS_kcmp, one, other, KCMP_FILES, 0UL, 0UL) == 0; }
 
 Outcome set_parent_death_signal(int signal) {
   if (::prctl(PR_SET_PDEATHSIG, static_cast<unsigned long>(signal), 0UL, 0UL, 0UL) < 0) return last_failure("prctl");

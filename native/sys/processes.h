@@ -23,6 +23,9 @@ Outcome send_signal(int pidfd, int signal);
 /// process_vm_readv(2), all of `destination` or EFAULT.
 Outcome read_memory(pid_t tid, std::uint64_t address, std::span<std::uint8_t> destination);
 
+/// Whether two threads share one table of descriptors, which is for sure (kcmp(2)); false when they do not, or the kernel does not tell.
+bool share_files(pid_t one, pid_t other);
+
 /// The signal that this process gets when the thread that made it ends; 0 for none.
 Outcome set_parent_death_signal(int signal);
 

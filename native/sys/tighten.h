@@ -112,13 +112,13 @@ enum class Visit { stopped, waiting, kernel, refused };
 
 struct InspectedThread {
   pid_t tid = 0;
-  std::string name;
+  Visit visit = Visit::refused;
+  /// Places in `Inspection::programs`, oldest first; none where they could not be read.
+  std::optional<std::vector<std::size_t>> programs = {};
+  std::string name = {};
   int seccomp_mode = -1;
   long filters = -1;
   bool no_new_privs = false;
-  Visit visit = Visit::refused;
-  /// Places in `Inspection::programs`, oldest first; none where they could not be read.
-  std::optional<std::vector<std::size_t>> programs;
 };
 
 struct Inspection {

@@ -9,6 +9,8 @@ namespace ratchet {
 
 std::variant<Chosen, NotInjected> Choice::stop_one(const std::vector<pid_t>& tids, const Deadline& deadline) {
   std::vector<pid_t> untried(tids);
+  // io_uring and vhost workers get the filter with the rest, but cannot carry a call.
+  const auto candidate = [this](pid_t tid) { return !process_.kernel_worker(tid) && !process_.waits_for_supervisor(tid); };
   std::optional<NotInjected> refusal;
   Backoff backoff;
   std::optional<Deadline> share;
@@ -38,7 +40,7 @@ std::variant<Chosen, NotInjected> Choice::stop_one(const std::vector<pid_t>& tid
       return refusal.value_or(NotInjected{"stop", ETIMEDOUT, tid, false});
     }
     if (!share || share->passed()) {
-      const auto next = std::find_if(untried.begin(), untried.end(), [this](pid_t tid) { return !process_.waits_for_supervisor(tid); });
+      const auto next = std::find_if(untried.begin(), untried.end(), candidate);
       if (next != untried.end()) {
         const pid_t tid = *next;
         untried.erase(next);

@@ -58,7 +58,7 @@ std::optional<NotInjected> Gathering::attempt(const std::vector<pid_t>& named, b
 
 std::optional<NotInjected> Gathering::seize_new(const std::vector<pid_t>& tids) {
   for (const pid_t tid : tids) {
-    if (knows(tid) || process_.ending(tid) || process_.kernel_worker(tid)) continue;
+    if (knows(tid) || process_.kind(tid) != ThreadKind::program) continue;
     Tracee tracee(process_, tid);
     observer_.tell("seize", tid);
     Outcome failed = tracee.seize();

@@ -28,6 +28,7 @@ class Injection {
 
  private:
   std::optional<NotInjected> census();
+  std::optional<NotInjected> unequal(const std::vector<Task>& tasks) const;
   std::optional<NotInjected> foresee(pid_t tid, std::uint64_t instruction) const;
   std::optional<NotInjected> install(BorrowedThread& thread, const Deadline& deadline);
 
@@ -79,20 +80,28 @@ Outcomes Injection::run() {
 
 /// All living threads, none of them traced, and all with the same number of filters.
 std::optional<NotInjected> Injection::census() {
-  std::optional<long> filters;
-  for (const pid_t tid : process_.tasks()) {
-    auto found = process_.task(tid);
-    if (!found.ok() || found.value().dead() || process_.ending(tid)) continue;
-    const Task& task = found.value();
-    if (task.tracer != 0) return refused("traced", EBUSY, tid);
-    if (task.seccomp_mode == 1) return refused("seccomp", EINVAL, tid);
-    if (task.filters < 0) return refused("verify", ENOSYS, tid);
-    if (filters.value_or(task.filters) != task.filters) return refused("tsync", ESRCH, tid);
-    filters = task.filters;
-    // io_uring and vhost workers get the filter with the rest, but cannot carry a call.
-    if (!process_.kernel_worker(tid)) living_.push_back(tid);
+  std::vector<Task> tasks;
+  for (const pid_t tid : process_.tasks())
+    if (auto found = process_.task(tid); found.ok() && !found.value().dead()) tasks.push_back(std::move(found.value()));
+  auto refusal = unequal(tasks);
+  if (refusal) {
+    // A thread that has begun to end has given its filters back.
+    std::erase_if(tasks, [this](const Task& task) { return process_.ending(task.tid); });
+    refusal = unequal(tasks);
   }
-  if (living_.empty()) return refused("process", ESRCH, options_.pid);
+  if (refusal) return refusal;
+  if (tasks.empty()) return refused("process", ESRCH, options_.pid);
+  for (const Task& task : tasks) living_.push_back(task.tid);
+  return {};
+}
+
+std::optional<NotInjected> Injection::unequal(const std::vector<Task>& tasks) const {
+  for (const Task& task : tasks) {
+    if (task.tracer != 0) return refused("traced", EBUSY, task.tid);
+    if (task.seccomp_mode == 1) return refused("seccomp", EINVAL, task.tid);
+    if (task.filters < 0) return refused("verify", ENOSYS, task.tid);
+    if (task.filters != tasks.front().filters) return refused("tsync", ESRCH, task.tid);
+  }
   return {};
 }
 

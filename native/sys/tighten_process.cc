@@ -129,12 +129,12 @@ bool Process::has(pid_t tid) const {
 
 long Process::thread_count() const { return number(field(read("status"), "Threads"), 10, -1); }
 
-bool Process::ending(pid_t tid) const {
+ThreadKind Process::kind(pid_t tid) const {
+  const std::uint64_t found = flags(tid);
   // A zombie has the flag still; for a thread that is gone flags() says it too.
-  return (flags(tid) & pf_exiting) != 0;
+  if ((found & pf_exiting) != 0) return ThreadKind::ending;
+  return (found & (pf_io_worker | pf_user_worker | pf_kthread)) != 0 ? ThreadKind::kernel : ThreadKind::program;
 }
-
-bool Process::kernel_worker(pid_t tid) const { return (flags(tid) & (pf_io_worker | pf_user_worker | pf_kthread)) != 0; }
 
 bool Process::waits_for_supervisor(pid_t tid) const {
   // The function that called the scheduler. Compilers may append to its name (".isra.0"). "0" without CONFIG_KALLSYMS: then such a

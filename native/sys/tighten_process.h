@@ -32,6 +32,9 @@ struct Task {
   bool dead() const { return state == 'Z' || state == 'X'; }
 };
 
+/// See Process::ending() and Process::kernel_worker().
+enum class ThreadKind { program, ending, kernel };
+
 class Process {
  public:
   /// ESRCH unless `pidfd` refers to `pid` and at least one thread of it lives.
@@ -48,9 +51,11 @@ class Process {
   /// The kernel's own count of the process's threads, zombies included; -1 when it is gone.
   long thread_count() const;
   /// The thread is gone, has begun to end, or is a zombie: it runs no more program code.
-  bool ending(pid_t tid) const;
+  bool ending(pid_t tid) const { return kind(tid) == ThreadKind::ending; }
   /// A thread that the kernel made for itself in the process (io_uring and vhost workers): it has no user mode.
-  bool kernel_worker(pid_t tid) const;
+  bool kernel_worker(pid_t tid) const { return kind(tid) == ThreadKind::kernel; }
+  /// Both at one look.
+  ThreadKind kind(pid_t tid) const;
   /// The thread waits for the answer of a seccomp supervisor, and perhaps in a way that only a kill ends.
   bool waits_for_supervisor(pid_t tid) const;
   /// A file of the process, such as "maps"; empty when it cannot be read.

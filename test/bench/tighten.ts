@@ -95,7 +95,7 @@ async function tightenOnce(program: string, threads: number, filter: CompiledPro
     pid: victim.pid,
     pidfd: victim.pidfd,
     stages: [{ name: 'running', program: filter.program, roles: {} }],
-    roles: new Map(),
+    askRoles: () => Promise.resolve(new Map()),
     given: new Set(),
     inheritedFilters: ownFilterCount(),
     moveBroker: () => Promise.resolve(),

@@ -68,7 +68,7 @@ export async function imprison(grants: readonly Grant[] = []): Promise<Prisoner>
         pid,
         pidfd: pidfd.fd,
         stages: stages.slice(0, entered + 1),
-        roles: new Map(),
+        askRoles: () => Promise.resolve(new Map()),
         given: new Set(),
         inheritedFilters: ownFilterCount(),
         moveBroker: () => broker.client.enterStage(next.epoch),
