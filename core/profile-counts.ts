@@ -3,7 +3,7 @@
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { packagePath } from '../native/package-path.ts';
-import { type CountsDocument, parseCounts, resolveCounts, resolveRoleCounts } from './compiler/counts.ts';
+import { type CountsDocument, parseCounts, resolveCounts } from './compiler/counts.ts';
 import type { CompileOptions } from './compiler/target.ts';
 import type { CallCounts } from './compiler/weights.ts';
 import { RatchetError } from './errors.ts';
@@ -18,11 +18,10 @@ export function loadCounts(profile: Pick<ResolvedProfile, 'file' | 'arch'>): Cal
 export function countsOption({
   file,
   arch,
-}: Pick<ResolvedProfile, 'file' | 'arch'>): Pick<CompileOptions, 'counts' | 'roleCounts'> {
+}: Pick<ResolvedProfile, 'file' | 'arch'>): Pick<CompileOptions, 'counts' | 'stageCounts' | 'roleCounts'> {
   const path = countsFile(file);
   if (path === undefined || !existsSync(path)) return {};
-  const document = readCounts(path);
-  return { counts: resolveCounts(document, arch, path), roleCounts: resolveRoleCounts(document, arch, path) };
+  return resolveCounts(readCounts(path), arch, path);
 }
 
 export function readCounts(path: string): CountsDocument {

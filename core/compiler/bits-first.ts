@@ -54,20 +54,28 @@ interface Candidate {
 
 /** Masks that leave one place only, those that find the most calls first. */
 function candidates(targets: Int32Array, weights: Float64Array): Candidate[] {
-  const found: Candidate[] = [];
-  for (let low = 1; low < numbers; low++) {
-    // Number 0 has no bits.
-    const target = targets[0] as number;
-    let weight = 0;
-    let isOne = true;
-    for (let nr = 0; nr < numbers && isOne; nr++) {
-      if ((nr & low) !== 0) continue;
-      isOne = targets[nr] === target;
-      weight += weights[nr] as number;
-    }
-    if (isOne) found.push({ low, target, weight });
-  }
-  return found.sort((a, b) => b.weight - a.weight || a.low - b.low);
+  // Number 0 has no bits.
+  const target = targets[0] as number;
+  const others = sumOverSubsets(Float64Array.from(targets, (one) => (one === target ? 0 : 1)));
+  const found = sumOverSubsets(weights);
+  return Array.from({ length: numbers - 1 }, (_, index) => index + 1)
+    .filter((low) => others[withoutBits(low)] === 0)
+    .map((low): Candidate => ({ low, target, weight: found[withoutBits(low)] as number }))
+    .sort((a, b) => b.weight - a.weight || a.low - b.low);
+}
+
+/** The largest number that a test for these bits finds; it finds that one's subsets. */
+function withoutBits(low: number): number {
+  return (numbers - 1) & ~low;
+}
+
+/** For each number the sum over all numbers that have no other bits than it. */
+function sumOverSubsets(values: Float64Array): Float64Array {
+  const sums = values.slice();
+  for (let bit = 1; bit < numbers; bit <<= 1)
+    for (let nr = 0; nr < numbers; nr++)
+      if ((nr & bit) !== 0) sums[nr] = (sums[nr] as number) + (sums[nr ^ bit] as number);
+  return sums;
 }
 
 /** Numbers that the test has found do not come to the tree: they weigh nothing, and go with the number before them. */

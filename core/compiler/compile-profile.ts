@@ -2,21 +2,21 @@
 // A profile to its programs, each proven. The programs of later stages and of roles are the shorter of the whole policy and of what it changes.
 
 import { RatchetError } from '../errors.ts';
-import { type SupervisedStage, supervise } from '../policy/supervise.ts';
+import { supervise } from '../policy/supervise.ts';
 import type { FilterPolicy, ResolvedProfile } from '../policy/types.ts';
-import { encodeAction, returnValue } from '../simulator/action.ts';
+import { encodeAction } from '../simulator/action.ts';
 import { maxInstructions } from '../simulator/instruction.ts';
 import { type Diagram, Diagrams } from '../verifier/diagram.ts';
 import { findUnenforced } from '../verifier/enforcement.ts';
 import { numberRanges, policyDiagram } from '../verifier/policy-diagram.ts';
 import { proveTightening } from '../verifier/tightening.ts';
 import { compareDiagrams, meaningOf, unproven } from '../verifier/verify.ts';
+import { chainWeights } from './chain-weights.ts';
 import { type CompiledFilter, compileTarget } from './compile-filter.ts';
 import { chainOf, deltaTarget } from './delta.ts';
 import { expectedInstructions } from './expected-cost.ts';
 import { roleMarks } from './role-marks.ts';
 import type { CompileOptions } from './target.ts';
-import { isPermitting } from './target-weight.ts';
 
 /** A program, and whether it stands alone or leans on the programs installed before it. */
 export interface CompiledProgram extends CompiledFilter {
@@ -55,23 +55,20 @@ export function compileProfile(profile: ResolvedProfile, options: CompileOptions
   const diagrams = new Diagrams();
   assertTightens(diagrams, profile);
   const supervised = supervise(profile);
-  const uncached = options.uncached ?? uncachedNumbers(diagrams, supervised.stages);
-  const tuned = { ...options, uncached };
+  const inChain = chainWeights(diagrams, supervised.stages, options);
   const marksLeft = new Map(roleMarks(profile));
   let installed: Diagram | undefined;
   let chainLength = 0;
 
   const stages = supervised.stages.map((stage, index): CompiledStage => {
     const given = profile.stages[index] as ResolvedProfile['stages'][number];
-    const own = compileProven(diagrams, stage.filter, installed, tuned, `stage ${stage.name}`);
+    const own = compileProven(diagrams, stage.filter, installed, inChain.ofStage(stage.name), `stage ${stage.name}`);
     installed = own.chain;
     chainLength += own.instructions + 4;
     assertEnforced(diagrams, own.chain, given.filter, `stage ${stage.name}`);
     const roles = Object.entries(stage.roles).map(([name, policy]): [string, CompiledRole] => {
       const what = `role ${name} of stage ${stage.name}`;
-      const counts = options.roleCounts?.[name] ?? options.counts;
-      const ofRole = counts === undefined ? tuned : { ...tuned, counts };
-      const role = compileProven(diagrams, policy, own.chain, ofRole, what);
+      const role = compileProven(diagrams, policy, own.chain, inChain.ofRole(stage.name, name), what);
       assertEnforced(diagrams, role.chain, given.roles[name] as FilterPolicy, what);
       const marks = marksLeft.get(name) ?? 0;
       marksLeft.delete(name);
@@ -127,25 +124,6 @@ function shortest(
   const cost = ({ program }: CompiledFilter): number =>
     expectedInstructions(program, policy.arch, counts, (nr) => options.uncached?.has(nr) === true);
   return cost(full) < cost(delta) ? full : delta;
-}
-
-/**
- * Numbers for which the kernel runs the whole chain: a stage does not allow them whatever the arguments. Of a role only those count that it lets pass
- * for some arguments: its threads do not make the calls that it refuses, and other threads do not have its filter.
- */
-function uncachedNumbers(diagrams: Diagrams, stages: readonly SupervisedStage[]): Set<number> {
-  const allowed = diagrams.terminal(returnValue.allow);
-  const uncached = new Set<number>();
-  const add = (policy: FilterPolicy, counts: (decision: Diagram) => boolean): void => {
-    for (const { from, to, decision } of numberRanges(diagrams, policy))
-      if (decision !== allowed && counts(decision))
-        for (let nr = from; nr <= Math.min(to, policy.lastKnownNr); nr++) uncached.add(nr);
-  };
-  for (const { filter, roles } of stages) {
-    add(filter, () => true);
-    for (const role of Object.values(roles)) add(role, (decision) => isPermitting(diagrams, decision));
-  }
-  return uncached;
 }
 
 function assertTightens(diagrams: Diagrams, profile: ResolvedProfile): void {

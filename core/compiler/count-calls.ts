@@ -11,6 +11,8 @@ export interface RecordedCall {
   readonly name: string;
   /** The registers; a tracer leaves out those that the call does not have, and those that it shows as text are undefined. */
   readonly args: readonly (bigint | undefined)[];
+  /** The last stage of the profile that had begun; the first one when it is not known. */
+  readonly stage?: string | undefined;
   /** That of the thread that made it. */
   readonly role?: string | undefined;
 }
@@ -21,17 +23,34 @@ export interface CountOptions {
   readonly recorded: string;
 }
 
-/** The calls of all threads, and once more those of each role. */
+/** The calls of all threads, and once more those from each later stage on and those of each role. */
 export function countCalls(calls: Iterable<RecordedCall>, { profile, recorded }: CountOptions): CountsDocument {
   const all = [...calls];
-  const names = new Set(all.flatMap(({ role }) => role ?? []));
-  const ofRole = (name: string): readonly RecordedCall[] => all.filter(({ role }) => role === name);
-  const roles = [...names].map((name) => [name, countSyscalls(ofRole(name), profile)]);
+  const order = profile.stages.map(({ name }) => name);
+  const reached = order.filter((name, index) => index > 0 && all.some(({ stage }) => stage === name));
+  const stages = reached.map((name): [string, CountedSyscalls] => {
+    const later = new Set(order.slice(order.indexOf(name)));
+    return [
+      name,
+      countSyscalls(
+        all.filter(({ stage }) => stage !== undefined && later.has(stage)),
+        profile,
+      ),
+    ];
+  });
+  const roles = [...new Set(all.flatMap(({ role }) => role ?? []))].map((name): [string, CountedSyscalls] => [
+    name,
+    countSyscalls(
+      all.filter(({ role }) => role === name),
+      profile,
+    ),
+  ]);
   return {
     version: 1,
     arch: profile.arch,
     recorded,
     syscalls: countSyscalls(all, profile),
+    ...(stages.length === 0 ? {} : { stages: Object.fromEntries(stages) }),
     ...(roles.length === 0 ? {} : { roles: Object.fromEntries(roles) }),
   };
 }
@@ -77,16 +96,18 @@ function countSyscalls(calls: readonly RecordedCall[], profile: ResolvedProfile)
 export function addCounts(documents: readonly CountsDocument[], recorded: string): CountsDocument {
   const [first] = documents;
   if (first === undefined) throw new RangeError('there is nothing to add');
-  const roles = [...new Set(documents.flatMap(({ roles }) => Object.keys(roles ?? {})))].map((role) => [
-    role,
-    addSyscalls(documents.map((document) => document.roles?.[role] ?? {})),
-  ]);
+  const byName = (key: 'stages' | 'roles'): Pick<CountsDocument, 'stages' | 'roles'> => {
+    const names = [...new Set(documents.flatMap((document) => Object.keys(document[key] ?? {})))];
+    const sums = names.map((name) => [name, addSyscalls(documents.map((document) => document[key]?.[name] ?? {}))]);
+    return names.length === 0 ? {} : { [key]: Object.fromEntries(sums) };
+  };
   return {
     version: 1,
     arch: first.arch,
     recorded,
     syscalls: addSyscalls(documents.map(({ syscalls }) => syscalls)),
-    ...(roles.length === 0 ? {} : { roles: Object.fromEntries(roles) }),
+    ...byName('stages'),
+    ...byName('roles'),
   };
 }
 

@@ -26,6 +26,8 @@ export const countsSchema = z.strictObject({
   recorded: z.string().min(1),
   /** Those of all threads. */
   syscalls: syscallsSchema,
+  /** By stage, those made from its start on: the calls that its filter runs for. */
+  stages: z.record(z.string(), syscallsSchema).optional(),
   /** By role, those of its threads. */
   roles: z.record(z.string(), syscallsSchema).optional(),
 });
@@ -43,21 +45,30 @@ export function parseCounts(text: string, file: string): CountsDocument {
   throw invalid(file, `${issue?.path.join('.') || 'the file'}: ${issue?.message}`);
 }
 
-/** The counts by number, for the compiler. Throws PROFILE_INVALID on a name that no architecture has. */
-export function resolveCounts(document: CountsDocument, arch: Arch, file: string): CallCounts {
-  return resolveSyscalls(document.syscalls, document.arch, arch, file);
+/** The counts by number, for the compiler. */
+export interface ResolvedCounts {
+  readonly counts: CallCounts;
+  /** From the start of each stage on, where that was recorded. */
+  readonly stageCounts: Readonly<Record<string, CallCounts>>;
+  /** Those of the threads of each role that was recorded. */
+  readonly roleCounts: Readonly<Record<string, CallCounts>>;
 }
 
-/** The same for each role that was recorded. */
-export function resolveRoleCounts(
-  document: CountsDocument,
-  arch: Arch,
-  file: string,
-): Readonly<Record<string, CallCounts>> {
-  const roles = Object.entries(document.roles ?? {});
-  return Object.fromEntries(
-    roles.map(([role, syscalls]) => [role, resolveSyscalls(syscalls, document.arch, arch, file)]),
-  );
+/** Throws PROFILE_INVALID on a name that no architecture has. */
+export function resolveCounts(document: CountsDocument, arch: Arch, file: string): ResolvedCounts {
+  const resolve = (syscalls: CountedSyscalls): CallCounts => resolveSyscalls(syscalls, document.arch, arch, file);
+  return {
+    counts: resolve(document.syscalls),
+    stageCounts: mapValues(document.stages, resolve),
+    roleCounts: mapValues(document.roles, resolve),
+  };
+}
+
+function mapValues<From, To>(
+  record: Readonly<Record<string, From>> | undefined,
+  convert: (value: From) => To,
+): Readonly<Record<string, To>> {
+  return Object.fromEntries(Object.entries(record ?? {}).map(([key, value]) => [key, convert(value)]));
 }
 
 function resolveSyscalls(syscalls: CountedSyscalls, recordedOn: Arch, arch: Arch, file: string): CallCounts {

@@ -6,7 +6,9 @@ import type { CallCounts } from './weights.ts';
 export interface CompileOptions {
   /** Recorded calls; without them every number that the arguments decide counts the same. */
   readonly counts?: CallCounts;
-  /** For compileProfile(): those of the threads of a role, by role. */
+  /** For compileProfile(): those made from the start of a stage on, by stage; those of the stage before for one that is not here. */
+  readonly stageCounts?: Readonly<Record<string, CallCounts>>;
+  /** For compileProfile(): those of the threads of a role, by role; those of the stage for one that is not here. */
   readonly roleCounts?: Readonly<Record<string, CallCounts>>;
   /** Numbers that another filter of the chain keeps out of the kernel's bitmap: this filter runs for them too. */
   readonly uncached?: ReadonlySet<number>;

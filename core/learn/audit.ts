@@ -18,5 +18,11 @@ export function parseAuditLine(line: string, arch: Arch): TracedCall | undefined
     return text === undefined ? undefined : BigInt(`0x${text}`);
   });
   const pid = field('pid');
-  return { tid: pid === undefined ? undefined : Number(pid), name, args };
+  const at = /\baudit\((\d+\.\d+):/.exec(line)?.[1];
+  return {
+    tid: pid === undefined ? undefined : Number(pid),
+    at: at === undefined ? undefined : Number(at),
+    name,
+    args,
+  };
 }

@@ -9,9 +9,11 @@ import { constantValue } from '../tables/index.ts';
 export interface TracedCall extends RecordedCall {
   /** The thread that made it, when the trace says so. */
   readonly tid: number | undefined;
+  /** Seconds since 1970, when the trace says so (strace -ttt). */
+  readonly at: number | undefined;
 }
 
-const call = /^(?:\[pid\s+)?(?<tid>\d+)?\]?\s*(?:[\d:.]+\s+)?(?<name>[a-z_][a-z0-9_]*)\(/;
+const call = /^(?:\[pid\s+)?(?<tid>\d+)?\]?\s*(?:(?:(?<at>\d+\.\d+)|[\d:.]+)\s+)?(?<name>[a-z_][a-z0-9_]*)\(/;
 
 /**
  * The call that a line tells of; undefined for its resumption, signals and exits. A call that was interrupted by another thread's is on two
@@ -19,10 +21,11 @@ const call = /^(?:\[pid\s+)?(?<tid>\d+)?\]?\s*(?:[\d:.]+\s+)?(?<name>[a-z_][a-z0
  */
 export function parseStraceLine(line: string, arch: Arch = 'x86_64'): TracedCall | undefined {
   const found = call.exec(line);
-  const { tid, name } = found?.groups ?? {};
+  const { tid, at, name } = found?.groups ?? {};
   if (found === null || name === undefined) return undefined;
   const args = argumentTexts(line.slice(found[0].length)).map((text) => registerOf(text, arch));
-  return { tid: tid === undefined ? undefined : Number(tid), name: currentName(name), args };
+  const number = (text: string | undefined): number | undefined => (text === undefined ? undefined : Number(text));
+  return { tid: number(tid), at: number(at), name: currentName(name), args };
 }
 
 /** What stands between the commas of the call itself, not those in structures, lists and strings. */

@@ -41,9 +41,13 @@ export function readDocument(
     problems.add(source(pos[0]), code === 'DUPLICATE_KEY' ? 'duplicate' : 'syntax', message);
   }
   if (document.errors.length > 0) return undefined;
-  /** Aliases lead to the text of their anchor. */
-  const resolved = (node: unknown): Node | undefined =>
-    isAlias(node) ? node.resolve(document) : isNode(node) ? node : undefined;
+  /** Aliases lead to the text of their anchor, which the library looks for in the whole document. */
+  const targets = new Map<Node, Node | undefined>();
+  const resolved = (node: unknown): Node | undefined => {
+    if (!isAlias(node)) return isNode(node) ? node : undefined;
+    if (!targets.has(node)) targets.set(node, node.resolve(document));
+    return targets.get(node);
+  };
   const find = (path: Path): Node | undefined =>
     path.reduce(
       (node: Node | undefined, step) => (isCollection(node) ? resolved(node.get(step, true)) : undefined),

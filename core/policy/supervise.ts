@@ -167,8 +167,15 @@ function supervisorRule(action: Action, when: Condition): Rule {
   };
 }
 
+const entriesOf = new WeakMap<FilterPolicy, ReadonlyMap<number, SyscallRules>>();
+
 function entryOf(policy: FilterPolicy, nr: number, name: string): SyscallRules {
-  return policy.syscalls.find((entry) => entry.nr === nr) ?? { nr, name, rules: [], otherwise: policy.otherwise };
+  let entries = entriesOf.get(policy);
+  if (entries === undefined) {
+    entries = new Map(policy.syscalls.map((entry) => [entry.nr, entry]));
+    entriesOf.set(policy, entries);
+  }
+  return entries.get(nr) ?? { nr, name, rules: [], otherwise: policy.otherwise };
 }
 
 function whenAction({ rules, otherwise }: SyscallRules, test: (action: Action) => boolean): Condition {

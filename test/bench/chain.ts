@@ -19,8 +19,10 @@ export function benchChain(profile: ResolvedProfile, recorded: readonly Recordin
   const later = profile.stages[1]?.filter;
   const supervised = supervise(profile).stages[1]?.filter;
   if (later === undefined || supervised === undefined) throw new RangeError(`${profile.name} has one stage`);
-  return recorded.flatMap(({ name, counts }) => {
-    const { stages } = compileProfile(profile, { counts });
+  return recorded.flatMap(({ name, stageCounts, ...recording }) => {
+    const { stages } = compileProfile(profile, { ...recording, stageCounts });
+    // Both filters run from the second stage on only.
+    const counts = stageCounts[profile.stages[1]?.name ?? ''] ?? recording.counts;
     const programs = stages.slice(0, 2).map(({ program }) => program);
     const uncached = uncachedBy(programs, arch);
     const cost = (programs: readonly Uint8Array[]): number => chainCost(programs, arch, counts, uncached);

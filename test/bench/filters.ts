@@ -39,26 +39,32 @@ export async function benchFilters(): Promise<readonly Figure[]> {
 interface NamedFilter {
   readonly name: string;
   readonly filter: FilterPolicy;
+  readonly stage: string;
   /** Undefined: all threads. */
   readonly role?: string;
 }
 
 function filtersOf(profile: ResolvedProfile): readonly NamedFilter[] {
   return profile.stages.flatMap((stage) => [
-    { name: stage.name, filter: stage.filter },
-    ...Object.entries(stage.roles).map(([role, filter]) => ({ name: `${stage.name}/${role}`, filter, role })),
+    { name: stage.name, stage: stage.name, filter: stage.filter },
+    ...Object.entries(stage.roles).map(([role, filter]) => ({
+      name: `${stage.name}/${role}`,
+      stage: stage.name,
+      filter,
+      role,
+    })),
   ]);
 }
 
-function sideBySide({ name, filter, role }: NamedFilter, recorded: readonly Recording[]): readonly Figure[] {
+function sideBySide({ name, stage, filter, role }: NamedFilter, recorded: readonly Recording[]): readonly Figure[] {
   const part = expressiblePart(filter);
   process.stdout.write(
     `${name}: held against libseccomp without ${part.leftOut.length} calls of ${filter.syscalls.length} (${part.leftOut.join(', ')}), ${part.rules.length} rules\n`,
   );
   const tree = libseccompProgram(part, { kind: 'tree' });
   assertSame(tree, part);
-  return recorded.flatMap(({ name: recording, counts: ofAll, roles }) => {
-    const counts = role === undefined ? ofAll : roles[role];
+  return recorded.flatMap(({ name: recording, counts: ofAll, stageCounts, roleCounts }) => {
+    const counts = role === undefined ? (stageCounts[stage] ?? ofAll) : roleCounts[role];
     // Nothing was recorded of such threads there.
     if (counts === undefined) return [];
     const ours = compileFilter(part.policy, { counts });

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { setTimeout as passed } from 'node:timers/promises';
-import { addCounts, countCalls } from '../../core/compiler/count-calls.ts';
+import { addCounts, countCalls, type RecordedCall } from '../../core/compiler/count-calls.ts';
 import type { CountsDocument } from '../../core/compiler/counts.ts';
 import { demoDisk } from '../../core/demo/demo-disk.ts';
 import { buildGuest, guestArguments } from '../../core/demo/guest.ts';
@@ -119,9 +119,10 @@ class Rig implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), 'ratchet-record-'));
   readonly guest: readonly string[];
   readonly #stops: (() => Promise<void>)[] = [];
-  #traces = 0;
+  /** When each QEMU was built, in seconds since 1970: where a launcher enters the second stage. */
+  readonly #built: number[] = [];
   /** Of threads that have one, when their QEMU ended. */
-  readonly roles = new Map<number, string>();
+  readonly #roles = new Map<number, string>();
 
   constructor(guest: readonly string[]) {
     this.guest = guest;
@@ -130,10 +131,13 @@ class Rig implements AsyncDisposable {
   async start(args: readonly string[]): Promise<TracedVm> {
     const [ours, theirs] = native.socketPair({ type: 'stream' });
     using monitor = new OwnedFd(theirs);
-    const trace = join(this.folder, `trace-${this.#traces++}`);
+    const index = this.#built.push(Number.POSITIVE_INFINITY) - 1;
     const child = spawn(
       'strace',
-      ['-f', '-qq', '-e', 'raw=all', '-o', trace, 'qemu-system-x86_64', ...prepareArguments(args, { qmpFd: 3 }).args],
+      [
+        ...['-f', '-qq', '-ttt', '-e', 'raw=all', '-o', this.#trace(index)],
+        ...['qemu-system-x86_64', ...prepareArguments(args, { qmpFd: 3 }).args],
+      ],
       { stdio: ['ignore', 'pipe', 'inherit', monitor.fd] },
     );
     monitor.close();
@@ -147,21 +151,32 @@ class Rig implements AsyncDisposable {
     );
     const ended = once(child, 'close');
     this.#stops.push(async () => {
-      for (const [tid, role] of await qemu.threadRoles()) if (role !== 'main') this.roles.set(tid, role);
+      for (const [tid, role] of await qemu.threadRoles()) if (role !== 'main') this.#roles.set(tid, role);
       await qemu.quit();
       await ended;
       qemu.close();
     });
     await qemu.waitUntilBuilt(guestMs);
+    this.#built[index] = Date.now() / 1000;
     return { qemu, console: new GuestConsole(child.stdout as Readable) };
   }
 
   /** Ends the QEMUs; all that they called, in the order of the traces. */
-  async lines(): Promise<readonly string[]> {
+  async calls(): Promise<readonly RecordedCall[]> {
     for (const stop of this.#stops.splice(0)) await stop();
-    return Array.from({ length: this.#traces }, (_, index) =>
-      readFileSync(join(this.folder, `trace-${index}`), 'utf8').split('\n'),
-    ).flat();
+    return this.#built.flatMap((built, index) => {
+      const lines = readFileSync(this.#trace(index), 'utf8').split('\n');
+      return lines.flatMap((line): RecordedCall | [] => {
+        const call = parseStraceLine(line);
+        if (call?.tid === undefined || call.at === undefined) return [];
+        const { tid, at, name, args } = call;
+        return { name, args, stage: at < built ? 'start' : 'running', role: this.#roles.get(tid) };
+      });
+    });
+  }
+
+  #trace(index: number): string {
+    return join(this.folder, `trace-${index}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -174,11 +189,7 @@ async function record(name: string, scenario: Scenario, guest: readonly string[]
   const profile = loadProfile('qemu');
   await using rig = new Rig(guest);
   await scenario.run(rig);
-  const lines = await rig.lines();
-  const calls = lines.flatMap((line) => {
-    const call = parseStraceLine(line);
-    return call === undefined ? [] : { ...call, role: call.tid === undefined ? undefined : rig.roles.get(call.tid) };
-  });
+  const calls = await rig.calls();
   const recorded = `strace of Debian's QEMU, unconfined: ${scenario.what}`;
   const document = countCalls(calls, { profile, recorded });
   writeCounts(recordingFile(name), document);

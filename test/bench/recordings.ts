@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readdirSync } from 'node:fs';
-import { resolveCounts, resolveRoleCounts } from '../../core/compiler/counts.ts';
-import type { CallCounts } from '../../core/compiler/index.ts';
+import { type ResolvedCounts, resolveCounts } from '../../core/compiler/counts.ts';
 import { readCounts } from '../../core/profile-counts.ts';
 import { packagePath } from '../../native/package-path.ts';
 
-export interface Recording {
+export interface Recording extends ResolvedCounts {
   readonly name: string;
-  readonly counts: CallCounts;
-  /** Those of the threads of a role. */
-  readonly roles: Readonly<Record<string, CallCounts>>;
 }
 
 /** The recorded calls of test/bench/recordings, by name. */
@@ -20,8 +16,6 @@ export function recordings(): readonly Recording[] {
     .sort()
     .map((file) => {
       const path = `${folder}/${file}`;
-      const document = readCounts(path);
-      const counts = resolveCounts(document, 'x86_64', path);
-      return { name: file.slice(0, -'.json'.length), counts, roles: resolveRoleCounts(document, 'x86_64', path) };
+      return { name: file.slice(0, -'.json'.length), ...resolveCounts(readCounts(path), 'x86_64', path) };
     });
 }

@@ -19,7 +19,7 @@ const document: CountsDocument = {
 
 describe('a counts file', () => {
   test('becomes counts by number and value', () => {
-    const counts = resolveCounts(parseCounts(JSON.stringify(document), 'f'), 'x86_64', 'f');
+    const { counts } = resolveCounts(parseCounts(JSON.stringify(document), 'f'), 'x86_64', 'f');
     expect(counts.calls).toEqual(
       new Map([
         [16, 9],
@@ -36,7 +36,7 @@ describe('a counts file', () => {
   });
 
   test('serves another architecture with the calls that it has', () => {
-    expect([...resolveCounts(document, 'aarch64', 'f').calls.keys()]).toEqual([29]);
+    expect([...resolveCounts(document, 'aarch64', 'f').counts.calls.keys()]).toEqual([29]);
   });
 
   test.each([
@@ -80,6 +80,27 @@ describe('recorded calls', () => {
       mmap: { count: 1, arguments: { prot: { '3': 1 } } },
       read: { count: 1 },
     });
+  });
+
+  test('are told apart by the stage from which on they were made, and by role', () => {
+    const call = (name: string, stage?: string, role?: string) => ({ name, args: [], stage, role });
+    const calls = [
+      call('read'),
+      call('read', 'start'),
+      call('read', 'running'),
+      call('write', 'running', 'vcpu'),
+      call('read', 'sealed'),
+    ];
+    const counted = countCalls(calls, { profile, recorded: 'here' });
+    expect(counted).toMatchObject({
+      syscalls: { read: { count: 4 }, write: { count: 1 } },
+      stages: { running: { read: { count: 2 }, write: { count: 1 } }, sealed: { read: { count: 1 } } },
+      roles: { vcpu: { write: { count: 1 } } },
+    });
+    expect(addCounts([counted, document, counted], 'thrice').stages?.running?.read?.count).toBe(4);
+    const { stageCounts, roleCounts } = resolveCounts(counted, 'x86_64', 'f');
+    expect(stageCounts.running?.calls.get(0)).toBe(2);
+    expect(roleCounts.vcpu?.calls.get(1)).toBe(1);
   });
 
   test('add up', () => {

@@ -40,7 +40,14 @@ describe('reading traces', () => {
     ['7 pread(3, "", 0, NULL) = 0', 7, 'pread64', [3n, undefined, 0n, 0n]],
     ['7 getpid() = 7', 7, 'getpid', []],
   ])('%s', (line, tid, name, args) => {
-    expect(parseStraceLine(line)).toEqual({ tid, name, args });
+    expect(parseStraceLine(line)).toEqual({ tid, at: undefined, name, args });
+  });
+
+  test('a line of strace -ttt says when', () => {
+    expect(parseStraceLine('56 1700000000.250000 read(0x3, 0x7f, 0x10) = 0')).toMatchObject({
+      tid: 56,
+      at: 1700000000.25,
+    });
   });
 
   test.each(['7 <... read resumed>"x", 1) = 1', '7 +++ exited with 0 +++', '7 --- SIGCHLD {si_signo=SIGCHLD} ---', ''])(
@@ -53,6 +60,7 @@ describe('reading traces', () => {
       'type=SECCOMP msg=audit(1.2:3): auid=0 pid=77 comm="qemu" exe="/q" sig=0 arch=c000003e syscall=41 compat=0 ip=0x7f code=0x50000';
     expect(parseAuditLine(seccomp, 'x86_64')).toEqual({
       tid: 77,
+      at: 1.2,
       name: 'socket',
       args: [undefined, undefined, undefined, undefined],
     });
