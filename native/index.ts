@@ -45,7 +45,7 @@ export type InjectResult =
   | { readonly ok: true; readonly tid: number; readonly stoppedMicroseconds: number }
   | NotInjected;
 
-/** What `injectByThread` did. `tids` have more filters now; `stoppedMicroseconds`: from the first stop until all ran again. */
+/** What `injectByThread` did. `tids` have more filters now; `stoppedMicroseconds`: the longest that one thread stood still. */
 export type InjectByThreadResult =
   | { readonly ok: true; readonly tids: readonly number[]; readonly stoppedMicroseconds: number }
   | NotInjected;
@@ -195,7 +195,7 @@ export interface Native {
   /** Stops one thread of the process (a pidfd pins it), makes it call seccomp(SET_MODE_FILTER, TSYNC, program), restores everything. */
   injectFilter(options: { pid: number; pidfd: number; program: Uint8Array; deadlineMs: number }): InjectResult;
   /**
-   * Stops threads together and makes each call seccomp(SET_MODE_FILTER, 0, program) for itself, once a program. `threads` and `others` (all that `threads`
+   * Stops one thread after the other and makes each call seccomp(SET_MODE_FILTER, 0, program) for itself, once a program. `threads` and `others` (all that `threads`
    * does not name, none left out, when it is not empty) name programs by their place in `programs`.
    */
   injectByThread(options: {

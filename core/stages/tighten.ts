@@ -3,7 +3,7 @@
 //   0. what the stage requires of the process is looked at (and once more at the end);
 //   1. the broker moves to the new epoch: from here on it judges by the new rules only;
 //   2. the stage's program is installed in every thread: through one stopped thread, synchronised by the kernel to all (TSYNC), or, once
-//      threads differ because an earlier stage gave roles, in all threads one by one while all stand still;
+//      threads differ because an earlier stage gave roles, in one thread after the other;
 //   3. threads with a role get their role's programs on top;
 //   4. every thread passes through user mode once, so that no call judged by the older filter is still under way, and is checked from outside.
 // A failure that left the process as it was is a `NothingChanged`: the VMM may live on in its earlier stage, with a broker that may judge by the
@@ -43,7 +43,7 @@ export interface Tightened {
   readonly verification: Verification;
   /** The threads that have a role now. */
   readonly roles: ReadonlyMap<number, string>;
-  /** How long the one thread that carried the filter stood still, or all threads where each got its own. */
+  /** How long the one thread that carried the filter stood still, or, where each got its own, the longest that one did. */
   readonly stoppedMicroseconds: number;
 }
 
@@ -146,7 +146,7 @@ function newcomers({ stages, roles, given }: Threads): ThreadPrograms[] {
     .filter(({ programs }) => programs.length > 0);
 }
 
-/** `alone`: nothing was changed before it, so that a failure that changed nothing is harmless. Returns for how long threads stood still. */
+/** `alone`: nothing was changed before it, so that a failure that changed nothing is harmless. Returns for how long one thread stood still at most. */
 function inject(
   { pid, pidfd, deadlineMs }: Threads,
   stage: string,

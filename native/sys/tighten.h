@@ -4,8 +4,8 @@
 // Theory of operation. Two ways in, and one way to look:
 //  - inject_filter(): one thread of the process is stopped and made to call seccomp(2) with TSYNC itself; the kernel then gives the
 //    filter to all other threads, those being created included, without stopping them.
-//  - inject_by_thread(): threads are stopped together, and each is made to call seccomp(2) for itself alone. This is how threads get
-//    filters that others have not, and how the whole process gets one once its threads differ: TSYNC demands that they do not.
+//  - inject_by_thread(): one thread after the other is stopped and made to call seccomp(2) for itself alone, while the others run. This is how
+//    threads get filters that others have not, and how the whole process gets one once its threads differ: TSYNC demands that they do not.
 //  - inspect_threads(): each thread is stopped for a moment and its filters are read from the kernel.
 // A thread's registers, signal mask, pending restart and memory are put back, so that the program cannot tell.
 //
@@ -90,12 +90,12 @@ struct InjectByThreadOptions {
 struct InjectedByThread {
   /// Threads that have more filters now.
   std::vector<pid_t> tids;
-  /// From the request to stop the first thread until the last was let go.
+  /// The longest that one thread stood still, from the request to stop it until it was let go.
   std::chrono::microseconds stopped;
 };
 
-/// Gives single threads filters of their own. With `others`, no thread is left out: all stand still, and the kernel's count of the
-/// process's threads is the number of those that do. Threads made later inherit what their maker has.
+/// Gives single threads filters of their own. With `others`, no thread is left out, and nobody can make one that lacks them any more. A failure
+/// after the first filter is dirty. Threads made later inherit what their maker has.
 std::variant<InjectedByThread, NotInjected> inject_by_thread(const InjectByThreadOptions& options);
 
 struct InspectOptions {

@@ -30,7 +30,7 @@ Outcome why_no_calls(Tracee& tracee) {
   return arch::restart_can_be_kept(registers.value(), at_syscall) ? Outcome() : foreign;
 }
 
-std::optional<StepFailure> BorrowedThread::save() {
+std::optional<StepFailure> BorrowedThread::save(unsigned long more_options) {
   tell("save");
   if (const Outcome failed = hide_interruption(*tracee_, *process_)) return at("save", *failed);
   auto registers = tracee_->registers();
@@ -41,7 +41,7 @@ std::optional<StepFailure> BorrowedThread::save() {
   if (!mask.ok()) return at("save", mask.failure());
   saved_ = {registers.value(), std::move(vector_state.value()), mask.value(), rseq_section(*tracee_)};
   tell("exitkill");
-  if (const Outcome failed = tracee_->set_options(PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD)) return at("exitkill", *failed);
+  if (const Outcome failed = tracee_->set_options(PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | more_options)) return at("exitkill", *failed);
   return {};
 }
 

@@ -28,7 +28,7 @@ class BorrowedThread {
 
   Outcome why_unusable() { return why_no_calls(*tracee_); }
   /// Saves what will be changed, and makes the death of our thread the death of the process. A failure: nothing was changed.
-  std::optional<StepFailure> save();
+  std::optional<StepFailure> save(unsigned long more_options = 0);
   /// Blocks the signals. From here to let_go() a failure leaves the thread traced with EXITKILL: the process dies as our thread ends.
   std::optional<StepFailure> mask();
   /// As call_in_thread().

@@ -73,6 +73,8 @@ Result<std::int64_t> call_in_thread(Tracee& tracee, const arch::Registers& base,
         if (const Outcome failed = postpone_signal(tracee, PTRACE_SYSCALL, signal)) return *failed;
         break;
       }
+      case StopKind::exit:
+        return Failure{ESRCH, "waitid"};
       case StopKind::syscall: {
         auto info = syscall_info(tracee.tid());
         if (!info.ok()) return info.failure();

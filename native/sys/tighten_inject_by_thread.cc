@@ -1,16 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
+// One thread after the other installs its filters, while all others run. What makes this as good as stopping all:
+//  - Nobody gets more: a filter only takes away, so a thread that has it is in the later stage and one that has not is in the earlier one. The stage
+//    counts as entered when all were verified.
+//  - All or nothing: each thread was looked at before the first change (Survey), and from then on an Anchor holds the process. A failure after the first
+//    filter kills it.
+//  - None is left out, though threads make others meanwhile: they are taken in the order of how many filters they had, those with the most first. A
+//    thread has as many as its maker had. So while it is the turn of those with N, whoever has N lacks the new ones: a thread that has got them has
+//    more, those that had more are all done, and those that had fewer have not begun. A turn is over when a complete roll finds nobody with N, and
+//    from then on nobody can make one.
 #include <sys/syscall.h>
 
 #include <algorithm>
 #include <optional>
+#include <set>
 
 #include "sys/tighten.h"
-#include "sys/tighten_borrow.h"
+#include "sys/tighten_anchor.h"
 #include "sys/tighten_filters.h"
 #include "sys/tighten_foresee.h"
-#include "sys/tighten_gather.h"
 #include "sys/tighten_instruction.h"
+#include "sys/tighten_roll.h"
 #include "sys/tighten_scratch.h"
+#include "sys/tighten_survey.h"
 #include "sys/tighten_thread.h"
 
 namespace ratchet {
@@ -21,73 +32,70 @@ using Outcomes = std::variant<InjectedByThread, NotInjected>;
 
 class InjectionByThread {
  public:
-  InjectionByThread(const InjectByThreadOptions& options, const Process& process)
-      : options_(options), process_(process), scratch_(options.programs), gathering_(process, options.observer) {}
+  InjectionByThread(const InjectByThreadOptions& options, const Process& process, std::uint64_t instruction)
+      : options_(options), process_(process), instruction_(instruction), scratch_(options.programs), deadline_(options.deadline) {}
 
   Outcomes run();
 
  private:
-  std::vector<pid_t> wanted() const;
+  std::vector<pid_t> named() const;
   const std::vector<std::size_t>& programs_of(pid_t tid) const;
-  std::optional<NotInjected> foresee(std::uint64_t instruction);
-  std::optional<NotInjected> install(const Deadline& deadline);
-  std::optional<NotInjected> install_in(BorrowedThread& thread, std::uint64_t address, const Deadline& deadline);
+  bool everyone() const { return !options_.others.empty(); }
 
-  NotInjected refused(const char* step, int error, pid_t tid) const { return {step, error, tid, false}; }
+  std::optional<NotInjected> foresee(Tracee& tracee);
+  std::optional<NotInjected> lend();
+  std::optional<NotInjected> install_everywhere();
+  std::optional<NotInjected> take_turn(long filters);
+  std::optional<NotInjected> install_named();
+  std::optional<NotInjected> install_in(pid_t tid, bool& done);
+  std::optional<StepFailure> install(BorrowedThread& thread);
+  std::optional<NotInjected> give_back();
+  void attend();
+
+  NotInjected refused(const char* step, int error, pid_t tid) const { return {step, error, tid, any_installed_}; }
   NotInjected lost(const StepFailure& failure, pid_t tid) const { return {failure.step, failure.error, tid, true}; }
 
   const InjectByThreadOptions& options_;
   const Process& process_;
+  std::uint64_t instruction_;
   Scratch scratch_;
-  Gathering gathering_;
-  std::vector<BorrowedThread> threads_;
-  /// The one of `threads_` that makes and removes the scratch memory, which all see.
-  std::size_t lender_ = 0;
+  Deadline deadline_;
+  const Attention attention_{[](void* self) { static_cast<InjectionByThread*>(self)->attend(); }, this};
+  /// Threads whose filters permit mmap and munmap, before and after.
+  std::vector<pid_t> lenders_;
+  std::optional<Anchor> anchor_;
+  Outcome anchor_lost_;
+  std::uint64_t address_ = 0;
+  /// Asked to stop, and waiting for the seccomp supervisor first.
+  std::list<Tracee> overtaken_;
   bool any_installed_ = false;
+  /// A call that the kernel refused, read at its confirmed exit: nothing came of it.
+  std::optional<StepFailure> refusal_;
+  InjectedByThread result_{{}, {}};
 };
 
 /// Should: give each thread its programs, or change nothing. Needs: nothing but the right to trace. Leaves behind: no tracee.
 Outcomes InjectionByThread::run() {
-  const Deadline deadline(options_.deadline);
   // Half of the time for what can be given up without harm, the rest for what cannot.
-  const Deadline harmless = deadline.share(2);
-  const auto tids = process_.tasks();
-  // The leader may be a zombie, whose memory is gone.
-  const auto living = std::find_if(tids.begin(), tids.end(), [this](pid_t tid) { return !process_.ending(tid); });
-  if (living == tids.end()) return refused("process", ESRCH, options_.pid);
-  auto instruction = find_syscall_instruction(process_, *living);
-  if (!process_.alive()) return refused("process", ESRCH, options_.pid);
-  if (!instruction.ok()) {
-    const int error = instruction.failure().error;
-    return refused(step_of_reading(error), error, options_.pid);
-  }
-  if (const auto refusal = gathering_.stop(wanted(), !options_.others.empty(), harmless)) return *refusal;
-  for (Tracee& tracee : gathering_.threads()) threads_.emplace_back(tracee, process_, instruction.value(), options_.observer);
-  auto refusal = foresee(instruction.value());
-  for (auto thread = threads_.begin(); !refusal && thread != threads_.end(); ++thread)
-    if (const auto failure = thread->save()) refusal = refused(failure->step, failure->error, thread->tid());
-  if (refusal) {
-    gathering_.let_go();
+  const Deadline harmless = deadline_.share(2);
+  Survey survey(process_, options_.observer, [this](Tracee& tracee) { return foresee(tracee); });
+  if (auto refusal = survey.run(everyone() ? process_.tasks() : named(), harmless)) {
+    if (refusal->tid == 0) refusal->tid = options_.pid;
     return *refusal;
   }
-  // From here on a failure leaves threads seized with EXITKILL: the kernel kills the process as this thread ends.
-  const auto failure = install(deadline);
-  if (failure && failure->dirty) return *failure;
-  InjectedByThread done{{}, {}};
-  for (BorrowedThread& thread : threads_) {
-    if (const auto loss = thread.put_back(deadline)) return lost(*loss, thread.tid());
-    if (!programs_of(thread.tid()).empty()) done.tids.push_back(thread.tid());
-  }
-  // All are let go only when all are whole again: as long as one is held, the death of this thread kills.
-  for (BorrowedThread& thread : threads_)
-    if (const auto loss = thread.let_go()) return lost(*loss, thread.tid());
-  if (failure) return *failure;
-  done.stopped = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - gathering_.since());
-  return done;
+  if (lenders_.empty()) return refused("mmap", EPERM, options_.pid);
+  if (const auto refusal = lend()) return *refusal;
+  // From here on the anchor holds the process.
+  auto refusal = everyone() ? install_everywhere() : install_named();
+  if (refusal && refusal->dirty) return *refusal;
+  if (const auto loss = give_back()) return *loss;
+  if (refusal) return *refusal;
+  result_.stopped = std::max({result_.stopped, survey.longest_stop(), anchor_->longest_stop()});
+  return result_;
 }
 
-/// The named ones, and the leader to lend memory: a filter for one thread need not permit mmap.
-std::vector<pid_t> InjectionByThread::wanted() const {
+/// With the leader, to lend memory: a filter for one thread need not permit mmap.
+std::vector<pid_t> InjectionByThread::named() const {
   std::vector<pid_t> tids{options_.pid};
   for (const auto& thread : options_.threads)
     if (thread.tid != options_.pid) tids.push_back(thread.tid);
@@ -99,67 +107,188 @@ const std::vector<std::size_t>& InjectionByThread::programs_of(pid_t tid) const 
   return named == options_.threads.end() ? options_.others : named->programs;
 }
 
-/// Asks the installed filters of each thread, where we may read them, and the new ones about the calls that will be injected.
-std::optional<NotInjected> InjectionByThread::foresee(std::uint64_t instruction) {
-  bool lent = false;
-  for (std::size_t index = 0; index < threads_.size(); index++) {
-    BorrowedThread& thread = threads_[index];
-    thread.tell("foresee");
-    if (const Outcome foreign = thread.why_unusable()) return refused("architecture", foreign->error, thread.tid());
-    auto read = installed_filters(thread.tid());
-    // Not permitted to read them: then the calls tell, which is as good unless the filter kills.
-    const auto installed = read.ok() ? std::move(read.value()) : std::vector<std::vector<sock_filter>>{};
-    Intended intended{instruction, {}, {}, {}};
-    for (const std::size_t program : programs_of(thread.tid()))
-      intended.installs.push_back({scratch_.install_arguments(program, 0, somewhere), options_.programs[program]});
-    if (const auto refusal = foresee_refusal(installed, intended)) return refused(refusal->step, refusal->error, thread.tid());
-    intended.map = scratch_.map_arguments();
-    intended.unmap = scratch_.unmap_arguments(somewhere);
-    if (lent || foresee_refusal(installed, intended)) continue;
-    lender_ = index;
-    lent = true;
-  }
-  if (!lent) return refused("mmap", EPERM, options_.pid);
+/// Asks the installed filters of a stopped thread, where we may read them, and the new ones about the calls that will be injected.
+std::optional<NotInjected> InjectionByThread::foresee(Tracee& tracee) {
+  const pid_t tid = tracee.tid();
+  options_.observer.tell("foresee", tid);
+  if (const Outcome foreign = why_no_calls(tracee)) return refused("architecture", foreign->error, tid);
+  auto read = installed_filters(tid);
+  // Not permitted to read them: then the calls tell, which is as good unless the filter kills.
+  const auto installed = read.ok() ? std::move(read.value()) : std::vector<std::vector<sock_filter>>{};
+  Intended intended{instruction_, {}, {}, {}};
+  for (const std::size_t program : programs_of(tid))
+    intended.installs.push_back({scratch_.install_arguments(program, 0, somewhere), options_.programs[program]});
+  if (const auto refusal = foresee_refusal(installed, intended)) return refused(refusal->step, refusal->error, tid);
+  intended.map = scratch_.map_arguments();
+  intended.unmap = scratch_.unmap_arguments(somewhere);
+  if (!foresee_refusal(installed, intended)) lenders_.push_back(tid);
   return {};
 }
 
-/// Leaves behind: the threads at stops, with changed registers and signal masks. A refusal that is not dirty: no thread has a filter
-/// more, and the scratch memory is gone.
-std::optional<NotInjected> InjectionByThread::install(const Deadline& deadline) {
-  for (BorrowedThread& thread : threads_)
-    if (const auto failure = thread.mask()) return lost(*failure, thread.tid());
-
-  BorrowedThread& lender = threads_[lender_];
-  lender.tell("mmap");
-  auto mapped = lender.call(SYS_mmap, scratch_.map_arguments(), deadline);
-  if (!mapped.ok()) return lost({"mmap", mapped.failure().error}, lender.tid());
-  if (mapped.value() < 0) return refused("mmap", static_cast<int>(-mapped.value()), lender.tid());
-  const auto address = static_cast<std::uint64_t>(mapped.value());
-
-  lender.tell("write");
-  if (const Outcome failed = lender.write_memory(address, scratch_.content(address))) return lost({"write", failed->error}, lender.tid());
-
+/// Makes the scratch memory, in the first lender that lives. On a refusal nothing has changed.
+std::optional<NotInjected> InjectionByThread::lend() {
   std::optional<NotInjected> refusal;
-  for (auto thread = threads_.begin(); !refusal && thread != threads_.end(); ++thread) refusal = install_in(*thread, address, deadline);
-  if (refusal && refusal->dirty) return refusal;
-
-  lender.tell("munmap");
-  auto unmapped = lender.call(SYS_munmap, scratch_.unmap_arguments(address), deadline);
-  if (!unmapped.ok()) return lost({"munmap", unmapped.failure().error}, lender.tid());
-  if (unmapped.value() != 0) return lost({"munmap", static_cast<int>(-unmapped.value())}, lender.tid());
+  for (const pid_t tid : lenders_) {
+    options_.observer.tell("seize", tid);
+    anchor_.emplace(process_, tid, instruction_, options_.observer);
+    if (const Outcome failed = anchor_->seize()) {
+      refusal = why_not_seized(process_, tid, *failed).value_or(refused("process", ESRCH, tid));
+      continue;
+    }
+    const auto map = [this](BorrowedThread& thread) -> std::optional<StepFailure> {
+      if (const auto failure = thread.mask()) return failure;
+      thread.tell("mmap");
+      auto mapped = thread.call(SYS_mmap, scratch_.map_arguments(), deadline_);
+      if (!mapped.ok()) return StepFailure{"mmap", mapped.failure().error};
+      if (mapped.value() < 0) refusal_ = StepFailure{"mmap", static_cast<int>(-mapped.value())};
+      else address_ = static_cast<std::uint64_t>(mapped.value());
+      return {};
+    };
+    bool saved = false;
+    if (const auto failure = anchor_->borrow(map, deadline_, saved)) {
+      if (saved) return lost(*failure, tid);
+      return refused(failure->step, failure->error, tid);
+    }
+    if (!refusal_) return {};
+    if (const auto loss = anchor_->borrow_and_let_go([](BorrowedThread& thread) { return thread.mask(); }, deadline_)) return lost(*loss, tid);
+    return refused(refusal_->step, refusal_->error, tid);
+  }
   return refusal;
 }
 
-/// A refusal is clean only while no thread has got a filter.
-std::optional<NotInjected> InjectionByThread::install_in(BorrowedThread& thread, std::uint64_t address, const Deadline& deadline) {
+std::optional<NotInjected> InjectionByThread::install_everywhere() {
+  std::set<long, std::greater<>> turns;
+  for (Backoff backoff;; backoff.pause()) {
+    const Roll roll = call_roll(process_, [this] { attend(); });
+    for (const Task& task : roll.tasks) turns.insert(task.filters);
+    if (roll.complete) break;
+    if (!process_.alive()) return refused("process", ESRCH, options_.pid);
+    if (anchor_lost_) return lost({"anchor", anchor_lost_->error}, anchor_->tid());
+    if (deadline_.passed()) return refused("stop", ETIMEDOUT, options_.pid);
+  }
+  for (const long filters : turns)
+    if (const auto refusal = take_turn(filters)) return refusal;
+  return {};
+}
+
+std::optional<NotInjected> InjectionByThread::take_turn(long filters) {
+  for (Backoff backoff;; backoff.pause()) {
+    const Roll roll = call_roll(process_, [this] { attend(); });
+    bool all_done = true;
+    pid_t late = options_.pid;
+    for (const Task& task : roll.tasks) {
+      if (task.filters != filters || programs_of(task.tid).empty() || process_.kind(task.tid) != ThreadKind::program) continue;
+      bool done = false;
+      if (const auto refusal = install_in(task.tid, done)) return refusal;
+      if (done) backoff = Backoff();
+      else late = task.tid;
+      all_done = false;
+    }
+    if (all_done && roll.complete) return {};
+    if (!process_.alive()) return refused("process", ESRCH, options_.pid);
+    if (anchor_lost_) return lost({"anchor", anchor_lost_->error}, anchor_->tid());
+    if (deadline_.passed()) return refused("stop", ETIMEDOUT, late);
+  }
+}
+
+std::optional<NotInjected> InjectionByThread::install_named() {
+  for (const auto& [tid, programs] : options_.threads) {
+    if (programs.empty()) continue;
+    bool done = false;
+    for (Backoff backoff; !done && process_.has(tid) && process_.kind(tid) == ThreadKind::program; backoff.pause()) {
+      if (const auto refusal = install_in(tid, done)) return refusal;
+      if (anchor_lost_) return lost({"anchor", anchor_lost_->error}, anchor_->tid());
+      if (!done && deadline_.passed()) return refused("stop", ETIMEDOUT, tid);
+    }
+  }
+  return {};
+}
+
+/// Not `done`: it waits for the supervisor, or has ended.
+std::optional<NotInjected> InjectionByThread::install_in(pid_t tid, bool& done) {
+  const auto failed_at = [this, tid](const StepFailure& failure) { return lost(failure, tid); };
+  refusal_.reset();
+  if (tid == anchor_->tid()) {
+    bool saved = false;
+    if (const auto failure = anchor_->borrow([this](BorrowedThread& thread) { return install(thread); }, deadline_, saved)) return failed_at(*failure);
+  } else {
+    auto known = std::find_if(overtaken_.begin(), overtaken_.end(), [tid](const Tracee& tracee) { return tracee.tid() == tid; });
+    if (process_.waits_for_supervisor(tid)) return {};
+    std::list<Tracee> own;
+    if (known == overtaken_.end()) {
+      own.emplace_back(process_, tid);
+      options_.observer.tell("seize", tid);
+      Outcome failed = own.front().seize();
+      if (!failed) failed = own.front().interrupt();
+      if (failed) {
+        const auto refusal = why_not_seized(process_, tid, *failed);
+        return refusal ? std::optional(refused(refusal->step, refusal->error, tid)) : std::nullopt;
+      }
+    } else {
+      own.splice(own.end(), overtaken_, known);
+    }
+    Tracee& tracee = own.front();
+    tracee.set_attention(&attention_);
+    const auto asked = Clock::now();
+    if (const Outcome failed = tracee.wait_event_stop(deadline_)) {
+      if (failed->error == ESRCH) return {};
+      if (failed->error != EBUSY) return refused("stop", failed->error, tid);
+      overtaken_.splice(overtaken_.end(), own);
+      return {};
+    }
+    BorrowedThread thread(tracee, process_, instruction_, options_.observer);
+    // It may have come to foreign code since the survey.
+    if (const Outcome foreign = thread.why_unusable()) {
+      (void)hide_interruption(tracee, process_);
+      return refused("architecture", foreign->error, tid);
+    }
+    if (const auto failure = thread.save()) return failed_at(*failure);
+    if (const auto failure = install(thread)) return failed_at(*failure);
+    if (const auto loss = thread.put_back(deadline_)) return failed_at(*loss);
+    if (const auto loss = thread.let_go()) return failed_at(*loss);
+    result_.stopped = std::max(result_.stopped, std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - asked));
+  }
+  done = true;
+  if (refusal_) return refused(refusal_->step, refusal_->error, tid);
+  result_.tids.push_back(tid);
+  return {};
+}
+
+/// Mustn't: read a result before a confirmed exit. A failure: the thread's state is not known.
+std::optional<StepFailure> InjectionByThread::install(BorrowedThread& thread) {
+  if (const auto failure = thread.mask()) return failure;
+  thread.tell("write");
+  // Each time anew: the other threads run, and share this memory.
+  if (const Outcome failed = thread.write_memory(address_, scratch_.content(address_))) return StepFailure{"write", failed->error};
   for (const std::size_t program : programs_of(thread.tid())) {
     thread.tell("seccomp");
-    auto installed = thread.call(SYS_seccomp, scratch_.install_arguments(program, 0, address), deadline);
-    if (!installed.ok()) return lost({"seccomp", installed.failure().error}, thread.tid());
-    if (installed.value() != 0) return NotInjected{"seccomp", static_cast<int>(-installed.value()), thread.tid(), any_installed_};
+    auto installed = thread.call(SYS_seccomp, scratch_.install_arguments(program, 0, address_), deadline_);
+    if (!installed.ok()) return StepFailure{"seccomp", installed.failure().error};
+    if (installed.value() != 0) {
+      refusal_ = StepFailure{"seccomp", static_cast<int>(-installed.value())};
+      return {};
+    }
     any_installed_ = true;
   }
   return {};
+}
+
+/// Removes the scratch memory, and lets the anchor go.
+std::optional<NotInjected> InjectionByThread::give_back() {
+  const auto unmap = [this](BorrowedThread& thread) -> std::optional<StepFailure> {
+    if (const auto failure = thread.mask()) return failure;
+    thread.tell("munmap");
+    auto unmapped = thread.call(SYS_munmap, scratch_.unmap_arguments(address_), deadline_);
+    if (!unmapped.ok()) return StepFailure{"munmap", unmapped.failure().error};
+    if (unmapped.value() != 0) return StepFailure{"munmap", static_cast<int>(-unmapped.value())};
+    return {};
+  };
+  if (const auto loss = anchor_->borrow_and_let_go(unmap, deadline_)) return lost(*loss, anchor_->tid());
+  return {};
+}
+
+void InjectionByThread::attend() {
+  if (anchor_ && !anchor_lost_) anchor_lost_ = anchor_->attend();
 }
 
 bool is_valid(const InjectByThreadOptions& options) {
@@ -170,15 +299,27 @@ bool is_valid(const InjectByThreadOptions& options) {
          std::all_of(options.threads.begin(), options.threads.end(), [&known](const auto& thread) { return known(thread.programs); });
 }
 
+Outcomes inject(const InjectByThreadOptions& options) {
+  auto process = Process::pin(options.pid, options.pidfd);
+  if (!process.ok()) return NotInjected{"process", process.failure().error, options.pid, false};
+  const auto tids = process.value().tasks();
+  // The leader may be a zombie, whose memory is gone.
+  const auto living = std::find_if(tids.begin(), tids.end(), [&process](pid_t tid) { return !process.value().ending(tid); });
+  if (living == tids.end()) return NotInjected{"process", ESRCH, options.pid, false};
+  auto instruction = find_syscall_instruction(process.value(), *living);
+  if (!process.value().alive()) return NotInjected{"process", ESRCH, options.pid, false};
+  if (!instruction.ok()) {
+    const int error = instruction.failure().error;
+    return NotInjected{step_of_reading(error), error, options.pid, false};
+  }
+  return InjectionByThread(options, process.value(), instruction.value()).run();
+}
+
 }  // namespace
 
 std::variant<InjectedByThread, NotInjected> inject_by_thread(const InjectByThreadOptions& options) {
   if (!is_valid(options)) return NotInjected{"program", EINVAL, 0, false};
-  auto outcome = on_tracer_thread([&options]() -> Outcomes {
-    auto process = Process::pin(options.pid, options.pidfd);
-    if (!process.ok()) return NotInjected{"process", process.failure().error, options.pid, false};
-    return InjectionByThread(options, process.value()).run();
-  });
+  auto outcome = on_tracer_thread([&options] { return inject(options); });
   if (!outcome.ok()) return NotInjected{"thread", outcome.failure().error, 0, false};
   return outcome.value();
 }

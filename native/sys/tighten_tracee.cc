@@ -45,7 +45,11 @@ Result<std::optional<Stop>> Tracee::poll() {
     return Failure{errno == ECHILD ? ESRCH : errno, "waitid"};
   if (info.si_pid == 0) return std::optional<Stop>();
   const int signal = info.si_status & 0x7f;
-  if (info.si_status >> 8 == PTRACE_EVENT_STOP) return std::optional(Stop{StopKind::event, signal});
+  if (info.si_status >> 8 == PTRACE_EVENT_STOP) {
+    last_event_signal_ = signal;
+    return std::optional(Stop{StopKind::event, signal});
+  }
+  if (info.si_status >> 8 == PTRACE_EVENT_EXIT) return std::optional(Stop{StopKind::exit, 0});
   // PTRACE_O_TRACESYSGOOD
   if (info.si_status == (SIGTRAP | 0x80)) return std::optional(Stop{StopKind::syscall, 0});
   return std::optional(Stop{StopKind::signal, signal});
@@ -57,6 +61,7 @@ Result<bool> Tracee::poll_event_stop() {
     if (!stop.ok()) return stop.failure();
     if (!stop.value()) return false;
     if (stop.value()->kind == StopKind::event) return true;
+    if (stop.value()->kind == StopKind::exit) return Failure{ESRCH, "waitid"};
     const int signal = stop.value()->kind == StopKind::signal ? stop.value()->signal : 0;
     // Any stop uses up a pending interruption (kernel/signal.c, ptrace_stop): without a new one a thread that goes to sleep after this
     // signal would never stop again. Asked for while it stands still, it stops exactly once more.
@@ -70,6 +75,7 @@ Outcome Tracee::wait_event_stop(const Deadline& deadline) {
     auto stopped = poll_event_stop();
     if (!stopped.ok()) return stopped.failure();
     if (stopped.value()) return {};
+    if (attention_ != nullptr) attention_->function(attention_->context);
     if (backoff.yielding()) continue;
     if (process_.ending(tid_)) return Failure{ESRCH, "waitid"};
     if (process_.waits_for_supervisor(tid_)) return Failure{EBUSY, "waitid"};
@@ -82,6 +88,7 @@ Result<Stop> Tracee::wait_stop(const Deadline& deadline) {
     auto stop = poll();
     if (!stop.ok()) return stop.failure();
     if (stop.value()) return *stop.value();
+    if (attention_ != nullptr) attention_->function(attention_->context);
     if (backoff.yielding()) continue;
     if (process_.ending(tid_)) return Failure{ESRCH, "waitid"};
     if (deadline.passed()) return Failure{ETIMEDOUT, "waitid"};
@@ -93,6 +100,11 @@ Outcome Tracee::set_options(unsigned long options) { return trace(PTRACE_SETOPTI
 Outcome Tracee::resume(int request, int signal) { return trace(request, tid_, 0, static_cast<std::uintptr_t>(signal)); }
 
 Outcome Tracee::detach() { return trace(PTRACE_DETACH, tid_, 0, 0); }
+
+Outcome Tracee::run_on(int signal) {
+  const bool process_stopped = signal != 0 && signal != SIGTRAP;
+  return process_stopped ? trace(PTRACE_LISTEN, tid_, 0, 0) : resume(PTRACE_CONT, 0);
+}
 
 Result<arch::Registers> Tracee::registers() {
   arch::Registers registers{};

@@ -17,12 +17,19 @@
 namespace ratchet {
 
 /// event: PTRACE_INTERRUPT or a group stop, inside the kernel's get_signal(), before it looks at pending restarts.
-enum class StopKind { event, signal, syscall };
+/// exit: the thread is about to end (PTRACE_O_TRACEEXIT), where that was asked for.
+enum class StopKind { event, signal, syscall, exit };
 
 struct Stop {
   StopKind kind;
-  /// For `signal`: which one.
+  /// For `signal`: which one. For `event`: SIGTRAP, or the signal that has stopped the process.
   int signal;
+};
+
+/// What must be done while a thread is waited for.
+struct Attention {
+  void (*function)(void* context);
+  void* context;
 };
 
 class Tracee {
@@ -48,6 +55,13 @@ class Tracee {
   /// PTRACE_CONT or PTRACE_SYSCALL.
   Outcome resume(int request, int signal);
   Outcome detach();
+  /// From an event stop, still traced. With the signal that has stopped the process the thread stays in that stop (PTRACE_LISTEN).
+  Outcome run_on(int signal);
+  /// The same for the event stop that was last waited for.
+  Outcome run_on() { return run_on(last_event_signal_); }
+
+  /// Called again and again while this waits.
+  void set_attention(const Attention* attention) { attention_ = attention; }
 
   Result<arch::Registers> registers();
   Outcome set_registers(const arch::Registers& registers);
@@ -61,6 +75,8 @@ class Tracee {
  private:
   const Process& process_;
   pid_t tid_;
+  const Attention* attention_ = nullptr;
+  int last_event_signal_ = 0;
 };
 
 /// At an event stop: hides the stop from a call that would answer it with EINTR. A signal that is about to be delivered keeps its EINTR.

@@ -46,7 +46,11 @@ async function untraced(victim: Victim): Promise<void> {
 it.each(['together', 'by-thread'] as const)('takes the steps that these tests know of (%s)', async (way) => {
   await using victim = await Victim.start('waiting');
   const run = await inject(victim, '*', 'none', undefined, way);
-  expect({ ...run, steps: [...new Set(run.steps)] }).toEqual({ said: 'ok', steps, signal: null });
+  expect({ ...run, steps: [...new Set(run.steps)].toSorted() }).toEqual({
+    said: 'ok',
+    steps: steps.toSorted(),
+    signal: null,
+  });
   expect(victim.filters()).toEqual([1]);
   expect(await victim.end()).toBe('ok');
 });
@@ -101,6 +105,32 @@ describe.each(['together', 'by-thread'] as const)('the launcher is killed (%s)',
     await using victim = await Victim.start('waiting');
     expect((await inject(victim, step, 'die', undefined, way)).signal).toBe('SIGKILL');
     expect(await victim.ended()).toBe('SIGKILL');
+  });
+});
+
+describe('thread by thread, when some have the filter and some do not', () => {
+  const lastOf = async (name: string, step: string): Promise<string> => {
+    await using victim = await Victim.start(name);
+    return `#${(await inject(victim, '*', 'none', undefined, 'by-thread')).steps.lastIndexOf(step)}`;
+  };
+
+  it.each(steps)('the death of the launcher before the last step %s is the death of the process', async (step) => {
+    await using victim = await Victim.start('waiting');
+    // The survey looks at all threads before anything is changed.
+    const harmless = step === 'foresee';
+    await inject(victim, await lastOf('waiting', step), 'die', undefined, 'by-thread');
+    if (harmless) await untraced(victim);
+    if (harmless) expect(victim.filters()).toEqual([0]);
+    expect(await (harmless ? victim.end() : victim.ended())).toBe(harmless ? 'ok' : 'SIGKILL');
+  });
+
+  it.each(steps)('SIGSTOP and SIGCONT before the last step %s: nothing comes of them', async (step) => {
+    await using victim = await Victim.start('counting');
+    const run = await inject(victim, await lastOf('counting', step), 'continue', undefined, 'by-thread');
+    expect(run.said).toBe('ok');
+    await victim.asleep();
+    expect(victim.filters()).toEqual([1]);
+    expect(await victim.end()).toBe('SIGRTMIN 0 SIGSYS 0');
   });
 });
 

@@ -10,7 +10,7 @@
 #include <string>
 
 #include "sys/tighten_borrow.h"
-#include "sys/tighten_gather.h"
+#include "sys/tighten_choose.h"
 #include "sys/tighten_instruction.h"
 
 namespace {
@@ -38,9 +38,10 @@ int main(int count, char** arguments) {
   if (!instruction.ok()) return fail("instruction");
   const StepObserver nobody;
   const Deadline deadline(std::chrono::seconds(20));
-  Gathering gathering(process.value(), nobody);
-  if (gathering.stop({tid}, false, deadline)) return fail("stop");
-  Tracee& tracee = gathering.threads().front();
+  Choice choice(process.value(), nobody);
+  const auto stopped = choice.stop_one({tid}, deadline);
+  if (!std::holds_alternative<Chosen>(stopped)) return fail("stop");
+  Tracee& tracee = *std::get<Chosen>(stopped).tracee;
   auto registers = tracee.registers();
   BorrowedThread thread(tracee, process.value(), instruction.value(), nobody);
   if (!registers.ok() || thread.save() || thread.mask()) return fail("save");

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Injects an allow-all filter, and has something happen before one of the steps: `tighten-fault PID STEP EVENT WAY`. WAY is `together` or
-// `by-thread`; EVENT is `die` (this
-// program is killed), `kill` (the target is), `signal` (it gets SIGRTMIN), `sigsys` (SIGSYS), `stop` (SIGSTOP), `continue` (SIGSTOP and
-// SIGCONT) or `none`; STEP `*` is every step. Prints "ok" or "STEP ERRNO TID dirty|clean", and the steps on stderr.
+// `by-thread`; EVENT is `die` (this program is killed), `kill` (the target is), `signal` (it gets SIGRTMIN), `sigsys` (SIGSYS), `stop`
+// (SIGSTOP), `continue` (SIGSTOP and SIGCONT) or `none`; STEP is a name, `#N` for the one that is taken as the Nth of all, from 0, or `*` for every step. Prints
+// "ok" or "STEP ERRNO TID dirty|clean", and the steps on stderr.
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -25,14 +25,16 @@ struct Fault {
   int pidfd;
   std::string step;
   std::string event;
+  int taken = 0;
 };
 
 void send(const Fault& fault, int signal) { ::syscall(SYS_pidfd_send_signal, fault.pidfd, signal, nullptr, 0U); }
 
 void happen(const char* step, pid_t, void* context) {
-  const auto& fault = *static_cast<const Fault*>(context);
+  auto& fault = *static_cast<Fault*>(context);
   std::fprintf(stderr, "%s\n", step);
-  if (fault.step != "*" && fault.step != step) return;
+  const std::string place = "#" + std::to_string(fault.taken++);
+  if (fault.step != "*" && fault.step != step && fault.step != place) return;
   if (fault.event == "die") ::kill(::getpid(), SIGKILL);
   if (fault.event == "kill") send(fault, SIGKILL);
   if (fault.event == "signal") send(fault, SIGRTMIN);
