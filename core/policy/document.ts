@@ -1,7 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // A YAML or JSON text, its value, and where each part of the value stands.
 
-import { isAlias, isCollection, isMap, isNode, isPair, isScalar, LineCounter, type Node, parseDocument } from 'yaml';
+import {
+  type Document,
+  isAlias,
+  isCollection,
+  isMap,
+  isNode,
+  isPair,
+  isScalar,
+  LineCounter,
+  type Node,
+  parseDocument,
+  visit,
+} from 'yaml';
 import type { ProblemList } from './problem.ts';
 import type { Source } from './types.ts';
 
@@ -41,11 +53,11 @@ export function readDocument(
     problems.add(source(pos[0]), code === 'DUPLICATE_KEY' ? 'duplicate' : 'syntax', message);
   }
   if (document.errors.length > 0) return undefined;
-  /** Aliases lead to the text of their anchor, which the library looks for in the whole document. */
-  const targets = new Map<Node, Node | undefined>();
+  let targets: ReadonlyMap<Node, Node | undefined> | undefined;
+  /** Aliases lead to the text of their anchor. */
   const resolved = (node: unknown): Node | undefined => {
     if (!isAlias(node)) return isNode(node) ? node : undefined;
-    if (!targets.has(node)) targets.set(node, node.resolve(document));
+    targets ??= targetsOfAliases(document);
     return targets.get(node);
   };
   const find = (path: Path): Node | undefined =>
@@ -79,6 +91,19 @@ export function readDocument(
       return source(offsetInSource(text.slice(node.range[0], node.range[1]), node.value, offset) + node.range[0]);
     },
   };
+}
+
+/** All in one pass: the library's own way looks through the whole document for each of them. */
+function targetsOfAliases(document: Document): ReadonlyMap<Node, Node | undefined> {
+  const anchors = new Map<string, Node>();
+  const targets = new Map<Node, Node | undefined>();
+  visit(document, {
+    Node(_, node) {
+      if (isAlias(node)) targets.set(node, anchors.get(node.source));
+      else if (isNode(node) && node.anchor !== undefined) anchors.set(node.anchor, node);
+    },
+  });
+  return targets;
 }
 
 /**
