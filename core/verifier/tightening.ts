@@ -17,7 +17,7 @@ import { findDifference } from './words.ts';
 
 /** A place where a stage or role permits more than it may. */
 export interface TighteningProblem extends Source {
-  readonly code: 'stage-loosens' | 'role-loosens' | 'role-brokers' | 'broker-loosens';
+  readonly code: 'stage-loosens' | 'role-loosens' | 'broker-loosens';
   readonly message: string;
 }
 
@@ -26,7 +26,7 @@ export function proveTightening(profile: ResolvedProfile, diagrams = new Diagram
   const meaning = (policy: FilterPolicy): Diagram => policyDiagram(diagrams, policy);
   const problems: TighteningProblem[] = [];
   const compare = (comparison: Comparison): void => {
-    const bad = diagrams.combine(comparison.looser, meaning(comparison.before), meaning(comparison.after));
+    const bad = diagrams.combine(loosens, meaning(comparison.before), meaning(comparison.after));
     for (const call of exampleCalls(diagrams, bad, comparison.after))
       problems.push(problemOf(comparison, call, profile.file));
   };
@@ -41,7 +41,6 @@ export function proveTightening(profile: ResolvedProfile, diagrams = new Diagram
         after: stage.filter,
         afterName: name,
         code: 'stage-loosens',
-        looser: loosens,
       });
     }
     for (const [roleName, role] of Object.entries(stage.roles)) {
@@ -52,15 +51,6 @@ export function proveTightening(profile: ResolvedProfile, diagrams = new Diagram
         after: role,
         afterName,
         code: 'role-loosens',
-        looser: loosens,
-      });
-      compare({
-        before: stage.filter,
-        beforeName: name,
-        after: role,
-        afterName,
-        code: 'role-brokers',
-        looser: brokersWhatIsAllowed,
       });
       const sameRole = earlier?.roles[roleName];
       if (earlier !== undefined && sameRole !== undefined) {
@@ -70,7 +60,6 @@ export function proveTightening(profile: ResolvedProfile, diagrams = new Diagram
           after: role,
           afterName,
           code: 'stage-loosens',
-          looser: loosens,
         });
       }
     }
@@ -84,7 +73,6 @@ interface Comparison {
   readonly after: FilterPolicy;
   readonly afterName: string;
   readonly code: TighteningProblem['code'];
-  readonly looser: (before: number, after: number) => 0 | 1;
 }
 
 /** allow, log and trace (where a tracer decides) before broker, and that before every refusal. */
@@ -94,11 +82,6 @@ export function isLooser(before: number, after: number): boolean {
 
 function loosens(before: number, after: number): 0 | 1 {
   return isLooser(before, after) ? 1 : 0;
-}
-
-/** The listener answers by the stage, whose verdict would let the call run. */
-function brokersWhatIsAllowed(before: number, after: number): 0 | 1 {
-  return after === returnValue.userNotification && permits(before) ? 1 : 0;
 }
 
 function rank(value: number): number {

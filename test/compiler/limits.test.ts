@@ -93,10 +93,15 @@ describe('compileProfile', () => {
     expect(proveTightening(profileOf(brokered, allowed))).toHaveLength(1);
   });
 
-  test('refuses a role that brokers what its stage allows, because the listener answers by the stage', () => {
-    const profile = profileOf(policyOf([{ nr: 42, action: allow, when: always }]));
-    const role = policyOf([{ nr: 42, action: { kind: 'broker' }, when: always }]);
-    const stages = profile.stages.map((stage) => ({ ...stage, roles: { worker: role } }));
-    expect(proveTightening({ ...profile, stages }).map(({ code }) => code)).toEqual(['role-brokers']);
+  test('lets a role broker what its stage allows, and not allow what that brokers', () => {
+    const allowed = policyOf([{ nr: 42, action: allow, when: always }]);
+    const brokered = policyOf([{ nr: 42, action: { kind: 'broker' }, when: always }]);
+    const problems = (stage: typeof allowed, role: typeof allowed): readonly string[] => {
+      const profile = profileOf(stage);
+      const stages = profile.stages.map((each) => ({ ...each, roles: { worker: role } }));
+      return proveTightening({ ...profile, stages }).map(({ code }) => code);
+    };
+    expect(problems(allowed, brokered)).toEqual([]);
+    expect(problems(brokered, allowed)).toEqual(['role-loosens']);
   });
 });
