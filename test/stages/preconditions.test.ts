@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
 import { OwnedFd } from '../../core/owned-fd.ts';
 import type { Requirements } from '../../core/policy/types.ts';
 import { findObstacles } from '../../core/stages/preconditions.ts';
@@ -13,6 +14,7 @@ import { native } from '../../native/index.ts';
 import { packagePath } from '../../native/package-path.ts';
 import { scratch } from '../brokers/rig.ts';
 import { launchBare } from '../launch/bare.ts';
+import { makeCall } from '../launch/make-call.ts';
 import { buildProgram } from '../native/build-program.ts';
 
 let holder: ChildProcess | undefined;
@@ -138,4 +140,23 @@ describe('QEMU with a ring', () => {
     expect(sandbox.stage).toBe('start');
     expect(await sandbox.vmm.status()).toMatchObject({ status: 'prelaunch' });
   });
+});
+
+test('what comes between the look and the filter is the end of the VMM: the filter cannot be taken back, and what it should keep out is in', async () => {
+  const profile = parse(readFileSync(packagePath('profiles/qemu.yaml'), 'utf8'));
+  profile.stages.running.requires['no-fds'].push('/dev/zero');
+  await using sandbox = await launchBare([], { profile, until: 'start' });
+  const { broker, pid } = sandbox;
+  const enterStage = broker.enterStage.bind(broker);
+  // The broker moves after the first look and before the filter.
+  broker.enterStage = async (epoch) => {
+    await makeCall({ pid, tid: pid }, 'openat', [-100, '/dev/zero', 0]);
+    await enterStage(epoch);
+  };
+  await expect(sandbox.enter('running')).rejects.toMatchObject({
+    code: 'PRECONDITION_FAILED',
+    message: expect.stringMatching(/was entered, but what it requires does not hold.*fd \d+ is \/dev\/zero/),
+  });
+  expect(await sandbox.exited).toMatchObject({ signal: 'SIGKILL' });
+  expect(await sandbox.attest()).toMatchObject({ ok: false });
 });
