@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// `npm run bench [-- SUITE...]`: prints a table a suite and writes bench.json at the root, one key a suite.
+// `npm run bench [-- SUITE... [--part N]]`: prints a table a suite and writes bench.json at the root, one key a suite. `--part N` takes the Nth part of a long one.
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
+import { parseArgs } from 'node:util';
 import { print, style, table } from '../../core/cli/output.ts';
 import { packagePath } from '../../native/package-path.ts';
 import { benchBroker } from './broker/figures.ts';
@@ -11,7 +12,7 @@ import { benchFilters } from './filters.ts';
 import { benchTightenSoak } from './soak-tighten.ts';
 import { benchTighten } from './tighten.ts';
 
-type Suite = () => Promise<readonly Figure[]>;
+type Suite = (part: number) => Promise<readonly Figure[]>;
 
 const suites: Readonly<Record<string, Suite>> = {
   filters: benchFilters,
@@ -22,16 +23,20 @@ const suites: Readonly<Record<string, Suite>> = {
 /** Run when they are named. */
 const long: readonly string[] = ['tighten-soak'];
 
-const wanted = process.argv.slice(2);
+const { values, positionals: wanted } = parseArgs({ allowPositionals: true, options: { part: { type: 'string' } } });
+const part = Number(values.part ?? 1);
 const unknown = wanted.filter((name) => suites[name] === undefined);
 if (unknown.length > 0) {
   process.stderr.write(`bench: there is no suite ${unknown.join(', ')}; there are ${Object.keys(suites).join(', ')}\n`);
+  process.exitCode = 2;
+} else if (!Number.isInteger(part) || part < 1) {
+  process.stderr.write('bench: --part takes a whole number from 1 on\n');
   process.exitCode = 2;
 } else {
   for (const [name, suite] of Object.entries(suites)) {
     if (wanted.length > 0 ? !wanted.includes(name) : long.includes(name)) continue;
     print(style('bold', `\n${name} (load ${loadavg()[0]?.toFixed(1)} before)`));
-    const figures = await suite();
+    const figures = await suite(part);
     print(table([['figure', 'median', 'p99', 'unit', 'ratio', 'against', 'n', 'goal', 'met'], ...figures.map(row)]));
     save(name, figures);
   }

@@ -14,15 +14,17 @@ import { profileWithRoles } from '../launch/profile-with-roles.ts';
 import { FramedPeer } from '../qemu/framed-peer.ts';
 import { exact, type Figure, measured } from './figure.ts';
 
-const vms = 4;
+const allVms = 4;
 const stagesPerVm = 50;
 const stagesPerCpu = 10;
 
-export async function soakQemu(): Promise<readonly Figure[]> {
+export async function soakQemu(part: number): Promise<readonly Figure[]> {
+  const vms = Math.ceil(allVms / part);
+  const stages = Math.ceil((allVms * stagesPerVm) / part / vms);
   const entered: number[] = [];
   const answers: number[] = [];
   for (let vm = 0; vm < vms; vm++) {
-    const run = await oneVm();
+    const run = await oneVm(stages);
     entered.push(...run.enteredMs);
     answers.push(run.answers);
   }

@@ -5,11 +5,15 @@ import { tightenWorking, type Way } from '../native/tighten-working.ts';
 import { exact, type Figure, measured } from './figure.ts';
 import { soakQemu } from './soak-qemu.ts';
 
-const tightenings = 10_000;
+const allTightenings = 10_000;
 /** A chain of filters has an end: see tightenWorking(). */
-const perProcess = 1250;
+const mostPerProcess = 1250;
 
-export async function benchTightenSoak(): Promise<readonly Figure[]> {
+/** The `part`th part of it. */
+export async function benchTightenSoak(part: number): Promise<readonly Figure[]> {
+  // Each way is taken at least once.
+  const perProcess = Math.min(mostPerProcess, Math.ceil(allTightenings / part / 2));
+  const tightenings = Math.max(2 * perProcess, Math.floor(allTightenings / part));
   const ways: readonly Way[] = ['together', 'by thread'];
   const stopped = { together: [] as number[], 'by thread': [] as number[] };
   let wrong = 0;
@@ -24,6 +28,6 @@ export async function benchTightenSoak(): Promise<readonly Figure[]> {
     exact('programs whose results were wrong', '', wrong, { goal: { text: '0', met: wrong === 0 } }),
     measured('one thread stands still, the filter for all', 'us', stopped.together),
     measured('thread by thread, the longest that one stands still', 'us', stopped['by thread']),
-    ...(await soakQemu()),
+    ...(await soakQemu(part)),
   ];
 }
