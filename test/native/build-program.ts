@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, renameSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, statSync } from 'node:fs';
 import { packagePath } from '../../native/package-path.ts';
 
-/** Compiles `FOLDER/NAME.c` into `build/test/NAME` unless that is newer, and gives its path. */
+/** Compiles `FOLDER/NAME.c`, or the C files in the folder `FOLDER/NAME`, into `build/test/NAME` unless that is newer, and gives its path. */
 export function buildProgram(name: string, folder = 'test/native/programs'): string {
-  const source = packagePath(`${folder}/${name}.c`);
+  const whole = packagePath(`${folder}/${name}`);
+  const files = existsSync(whole) ? readdirSync(whole).map((file) => `${whole}/${file}`) : [`${whole}.c`];
   const program = packagePath(`build/test/${name}`);
   const builtMs = statSync(program, { throwIfNoEntry: false })?.mtimeMs ?? 0;
-  if (builtMs > statSync(source).mtimeMs) return program;
+  if (files.every((file) => builtMs > statSync(file).mtimeMs)) return program;
   mkdirSync(packagePath('build/test'), { recursive: true });
   const unfinished = `${program}.${process.pid}`;
   const flags = ['-O2', '-Wall', '-Wextra', '-Werror', '-D_GNU_SOURCE', '-pthread'];
-  execFileSync('cc', [...flags, '-o', unfinished, source], { stdio: ['ignore', 'inherit', 'inherit'] });
+  execFileSync('cc', [...flags, '-o', unfinished, ...files.filter((file) => file.endsWith('.c'))], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
   renameSync(unfinished, program);
   return program;
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Starts a program of programs/victim.c and talks to it.
+// Starts a program of programs/victim and talks to it.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type Inspection, native } from '../../native/index.ts';
 import { packagePath } from '../../native/package-path.ts';
@@ -118,6 +119,11 @@ export class Victim {
   }
 }
 
+/** A process's mappings, as the kernel lists them. */
+export function mappings(pid: number): string {
+  return readFileSync(`/proc/${pid}/maps`, 'utf8');
+}
+
 export function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
@@ -144,8 +150,11 @@ function threadFacts(pid: number, tid: number): ThreadFacts | undefined {
 export function buildStaticVictim(): string {
   const program = packagePath('build/test/victim-static');
   mkdirSync(packagePath('build/test'), { recursive: true });
-  const source = packagePath('test/native/programs/victim.c');
-  execFileSync('cc', ['-O2', '-static', '-D_GNU_SOURCE', '-pthread', '-o', program, source], { stdio: 'inherit' });
+  const folder = packagePath('test/native/programs/victim');
+  const sources = readdirSync(folder)
+    .filter((file) => file.endsWith('.c'))
+    .map((file) => join(folder, file));
+  execFileSync('cc', ['-O2', '-static', '-D_GNU_SOURCE', '-pthread', '-o', program, ...sources], { stdio: 'inherit' });
   return program;
 }
 
