@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the shipped profile leaves to vCPU threads is enough for a guest that keeps its disk and its network busy: in soak everything that a role refuses
-// aloud would be told. Under TCG; where KVM is nested it may not run Linux, and `node dist/test/evidence/main.js kvm` runs what it can.
+// aloud would be told. Under TCG; vcpu-kvm.test.ts does the same in KVM, which where it is nested may not run Linux.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
