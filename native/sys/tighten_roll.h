@@ -14,8 +14,8 @@ struct Roll {
   /// Threads that run program code.
   std::vector<Task> tasks;
   /// No thread was missing at one moment after all of these were looked at. The kernel counts the threads of a process under the lock under which it
-  /// adds and removes them: when as many as it counts were listed before, and none of those has ended after, there was no other. A listing of
-  /// /proc/PID/task alone proves less: it ends early when the thread that it has reached ends.
+  /// adds and removes them: when as many as it counted are still there afterwards, of those that were looked at before, there was no other. A
+  /// listing of /proc/PID/task alone proves less: it ends early when the thread that it has reached ends.
   bool complete = false;
 };
 
