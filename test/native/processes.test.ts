@@ -124,6 +124,13 @@ describe('readMemory', () => {
   });
 });
 
+it('shareFiles says of two processes that they have no descriptors in common, and of a thread that it has those of its process', () => {
+  const { pid: own } = process;
+  expect(native.shareFiles({ one: own, other: pid })).toBe(false);
+  for (const tid of readdirSync('/proc/self/task'))
+    expect(native.shareFiles({ one: own, other: Number(tid) })).toBe(true);
+});
+
 it('setParentDeathSignal ends a process with its parent', async () => {
   const source = `require(${JSON.stringify(packagePath('build/Release/ratchet.node'))}).setParentDeathSignal({ signal: 9 });
     console.log('pid ' + process.pid); setInterval(() => undefined, 1000);`;

@@ -54,6 +54,8 @@ describe('a look from outside finds', () => {
     ],
     ['mapped-ring', 'io_uring', /^a mapped io_uring ring/],
     ['pidfd', 'pidfd', /^fd \d+ is .*pidfd/],
+    // In a table of descriptors that the thread has for itself.
+    ['pidfd-of-a-thread', 'pidfd', /^fd \d+ is .*pidfd/],
     ['unix-datagram', 'unix-datagram', /^fd \d+ is socket:\[\d+\], of kind unix-datagram/],
     ['packet', 'packet-socket', /^fd \d+ is socket:/],
     ['raw', 'raw-socket', /^fd \d+ is socket:/],

@@ -2,12 +2,21 @@
 // Holds what the arguments name, says "ready", and waits for its end.
 #include <linux/io_uring.h>
 #include <netinet/in.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/// A descriptor in a table that only this thread has.
+static void* hold_apart(void* held) {
+  if (unshare(CLONE_FILES) != 0 || syscall(SYS_pidfd_open, getpid(), 0) < 0) _exit(2);
+  pthread_barrier_wait(held);
+  for (;;) pause();
+}
 
 int main(int argc, char** argv) {
   for (int at = 1; at < argc; at++) {
@@ -23,6 +32,12 @@ int main(int argc, char** argv) {
       }
     } else if (strcmp(argv[at], "pidfd") == 0) {
       if (syscall(SYS_pidfd_open, getpid(), 0) < 0) return 2;
+    } else if (strcmp(argv[at], "pidfd-of-a-thread") == 0) {
+      static pthread_barrier_t held;
+      pthread_t thread;
+      pthread_barrier_init(&held, NULL, 2);
+      if (pthread_create(&thread, NULL, hold_apart, &held) != 0) return 2;
+      pthread_barrier_wait(&held);
     } else if (strcmp(argv[at], "unix-datagram") == 0) {
       if (socket(AF_UNIX, SOCK_DGRAM, 0) < 0) return 2;
     } else if (strcmp(argv[at], "unix-stream") == 0) {
