@@ -1,81 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// One thread after the other installs its filters, while all others run. What makes this as good as stopping all:
-//  - Nobody gets more: a filter only takes away, so a thread that has it is in the later stage and one that has not is in the earlier one. The stage
-//    counts as entered when all were verified.
-//  - All or nothing: each thread was looked at before the first change (Survey), and from then on an Anchor holds the process. A failure after the first
-//    filter kills it.
-//  - None is left out, though threads make others meanwhile: they are taken in the order of how many filters they had, those with the most first. A
-//    thread has as many as its maker had. So while it is the turn of those with N, whoever has N lacks the new ones: a thread that has got them has
-//    more, those that had more are all done, and those that had fewer have not begun. A turn is over when a complete roll finds nobody with N, and
-//    from then on nobody can make one.
+#include "sys/tighten_inject_by_thread.h"
+
 #include <sys/syscall.h>
 
 #include <algorithm>
-#include <optional>
 #include <set>
 
-#include "sys/tighten.h"
-#include "sys/tighten_anchor.h"
 #include "sys/tighten_filters.h"
 #include "sys/tighten_foresee.h"
-#include "sys/tighten_instruction.h"
 #include "sys/tighten_roll.h"
-#include "sys/tighten_scratch.h"
 #include "sys/tighten_survey.h"
-#include "sys/tighten_thread.h"
 
 namespace ratchet {
 
-namespace {
-
-using Outcomes = std::variant<InjectedByThread, NotInjected>;
-
-class InjectionByThread {
- public:
-  InjectionByThread(const InjectByThreadOptions& options, const Process& process, std::uint64_t instruction)
-      : options_(options), process_(process), instruction_(instruction), scratch_(options.programs), deadline_(options.deadline) {}
-
-  Outcomes run();
-
- private:
-  std::vector<pid_t> named() const;
-  const std::vector<std::size_t>& programs_of(pid_t tid) const;
-  bool everyone() const { return !options_.others.empty(); }
-
-  std::optional<NotInjected> foresee(Tracee& tracee);
-  std::optional<NotInjected> lend();
-  std::optional<NotInjected> install_everywhere();
-  std::optional<NotInjected> take_turn(long filters);
-  std::optional<NotInjected> install_named();
-  std::optional<NotInjected> install_in(pid_t tid, bool& done);
-  std::optional<StepFailure> install(BorrowedThread& thread);
-  std::optional<NotInjected> give_back();
-  void attend();
-
-  NotInjected refused(const char* step, int error, pid_t tid) const { return {step, error, tid, any_installed_}; }
-  NotInjected lost(const StepFailure& failure, pid_t tid) const { return {failure.step, failure.error, tid, true}; }
-
-  const InjectByThreadOptions& options_;
-  const Process& process_;
-  std::uint64_t instruction_;
-  Scratch scratch_;
-  Deadline deadline_;
-  const Attention attention_{[](void* self) { static_cast<InjectionByThread*>(self)->attend(); }, this};
-  /// Threads whose filters permit mmap and munmap, before and after.
-  std::vector<pid_t> lenders_;
-  std::optional<Anchor> anchor_;
-  Outcome anchor_lost_;
-  std::uint64_t address_ = 0;
-  /// Asked to stop, and waiting for the seccomp supervisor first.
-  std::list<Tracee> overtaken_;
-  bool any_installed_ = false;
-  /// A call that the kernel refused, read at its confirmed exit: nothing came of it.
-  std::optional<StepFailure> refusal_;
-  InjectedByThread result_{{}, {}};
-};
-
-/// Should: give each thread its programs, or change nothing. Needs: nothing but the right to trace. Leaves behind: no tracee.
-Outcomes InjectionByThread::run() {
+std::variant<InjectedByThread, NotInjected> InjectionByThread::run() {
   // Half of the time for what can be given up without harm, the rest for what cannot.
   const Deadline harmless = deadline_.share(2);
   Survey survey(process_, options_.observer, [this](Tracee& tracee) { return foresee(tracee); });
@@ -289,39 +227,6 @@ std::optional<NotInjected> InjectionByThread::give_back() {
 
 void InjectionByThread::attend() {
   if (anchor_ && !anchor_lost_) anchor_lost_ = anchor_->attend();
-}
-
-bool is_valid(const InjectByThreadOptions& options) {
-  const auto known = [&options](const std::vector<std::size_t>& programs) {
-    return std::all_of(programs.begin(), programs.end(), [&options](std::size_t program) { return program < options.programs.size(); });
-  };
-  return std::all_of(options.programs.begin(), options.programs.end(), is_program) && known(options.others) &&
-         std::all_of(options.threads.begin(), options.threads.end(), [&known](const auto& thread) { return known(thread.programs); });
-}
-
-Outcomes inject(const InjectByThreadOptions& options) {
-  auto process = Process::pin(options.pid, options.pidfd);
-  if (!process.ok()) return NotInjected{"process", process.failure().error, options.pid, false};
-  const auto tids = process.value().tasks();
-  // The leader may be a zombie, whose memory is gone.
-  const auto living = std::find_if(tids.begin(), tids.end(), [&process](pid_t tid) { return !process.value().ending(tid); });
-  if (living == tids.end()) return NotInjected{"process", ESRCH, options.pid, false};
-  auto instruction = find_syscall_instruction(process.value(), *living);
-  if (!process.value().alive()) return NotInjected{"process", ESRCH, options.pid, false};
-  if (!instruction.ok()) {
-    const int error = instruction.failure().error;
-    return NotInjected{step_of_reading(error), error, options.pid, false};
-  }
-  return InjectionByThread(options, process.value(), instruction.value()).run();
-}
-
-}  // namespace
-
-std::variant<InjectedByThread, NotInjected> inject_by_thread(const InjectByThreadOptions& options) {
-  if (!is_valid(options)) return NotInjected{"program", EINVAL, 0, false};
-  auto outcome = on_tracer_thread([&options] { return inject(options); });
-  if (!outcome.ok()) return NotInjected{"thread", outcome.failure().error, 0, false};
-  return outcome.value();
 }
 
 }  // namespace ratchet
