@@ -7,7 +7,12 @@ const pure = [
   'test/cli/{check,compile,diff,explain,export,import,learn}.test.ts',
 ];
 
-const common = { pool: 'forks', testTimeout: 60_000, hookTimeout: 120_000 } as const;
+const common = {
+  pool: 'forks',
+  testTimeout: 60_000,
+  hookTimeout: 120_000,
+  setupFiles: 'test/fixed-seed.ts',
+} as const;
 
 export default defineConfig({
   test: {
