@@ -7,6 +7,7 @@ import type { OneProgram } from './notify/execveat.ts';
 import type { Patience } from './patience.ts';
 import type { PendingSet } from './pending.ts';
 import type { Asker, Reporter } from './reporter.ts';
+import type { RunningPrograms } from './running-programs.ts';
 import type { RuntimeGrants } from './runtime-grants.ts';
 import type { Stages } from './stages.ts';
 import type { ThreadRoles } from './thread-roles.ts';
@@ -26,4 +27,5 @@ export interface Broker {
   readonly patience: Patience;
   readonly journal: Journal;
   readonly threads: ThreadRoles;
+  readonly running: RunningPrograms;
 }

@@ -44,7 +44,8 @@ export type Wish =
     }
   | { readonly request: 'memory'; readonly bytes: number }
   | { readonly request: 'terminal' }
-  | { readonly request: 'pair'; readonly kind: PairKind };
+  | { readonly request: 'pair'; readonly kind: PairKind }
+  | { readonly request: 'exec'; readonly program: string };
 
 export type Judgement =
   /** `also`: the rule for the second address that a dual-stack bind takes. */
@@ -115,6 +116,7 @@ export function parseRule(rule: BrokerRule, hosts: PinnedHosts = {}): ParsedRule
       return { kind: 'memory', rule, maxBytes: parseMemoryRule(rule.target) };
     case 'terminal':
     case 'pair':
+    case 'exec':
       return { kind: 'word', rule };
   }
 }
@@ -137,6 +139,8 @@ export function targetText(wish: Wish): string {
       return anyTarget;
     case 'pair':
       return wish.kind;
+    case 'exec':
+      return wish.program;
   }
 }
 
@@ -158,6 +162,8 @@ export function wishArguments(wish: Wish): Readonly<Record<string, string | numb
       return {};
     case 'pair':
       return { kind: wish.kind };
+    case 'exec':
+      return { program: wish.program };
   }
 }
 
@@ -186,6 +192,7 @@ function speaksOf(parsed: ParsedRule, wish: Wish): boolean {
       return parsed.kind === 'memory' && wish.bytes <= parsed.maxBytes;
     case 'terminal':
     case 'pair':
+    case 'exec':
       return parsed.kind === 'word' && parsed.rule.target === targetText(wish);
   }
 }

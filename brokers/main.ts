@@ -20,6 +20,7 @@ import { NotifyLoop } from './notify/loop.ts';
 import { Patience } from './patience.ts';
 import { PendingSet } from './pending.ts';
 import { launcherAsks, Reporter } from './reporter.ts';
+import { RunningPrograms } from './running-programs.ts';
 import { RuntimeGrants } from './runtime-grants.ts';
 import { Conversation, type Session } from './serve.ts';
 import { Stages } from './stages.ts';
@@ -77,6 +78,7 @@ async function main(): Promise<void> {
     (grant, end) => {
       reporter.grantChanged(stages.current.stage.name, grant, end);
       broker.pending.recheckAll();
+      broker.running.recheckAll();
     },
     monotonicMs,
     profile.hosts,
@@ -94,6 +96,7 @@ async function main(): Promise<void> {
     patience: new Patience(Number(values['max-refusals'] ?? 0)),
     journal,
     threads: new ThreadRoles(),
+    running: new RunningPrograms((order, fds) => channel.send({ ...order, type: 'start' }, fds)),
   };
   restore(broker, journal);
   reporter.onCount = () => journal.counted(reporter.allowed, reporter.denied);

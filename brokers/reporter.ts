@@ -171,6 +171,17 @@ export class Reporter {
     this.#send({ time: now(), type: 'stage', stage, epoch, what: 'the broker judges by this stage' });
   }
 
+  /** A line in the trail alone: the launcher told of it, and has it among its events. */
+  programEnded(ended: {
+    readonly program: string;
+    readonly pid: number;
+    readonly what: string;
+    readonly killed: string | undefined;
+  }): void {
+    const { program, pid, what, killed } = ended;
+    this.#log.info({ verdict: 'program', program, pid, what: clip(what, 512), killed: killed ?? null });
+  }
+
   /** Takes the fd. */
   logTo(file: OwnedFd): void {
     this.#file.use(file);

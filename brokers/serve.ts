@@ -18,11 +18,13 @@ import { attachListenerRequest } from './requests/attach-listener.ts';
 import { bindRequest } from './requests/bind.ts';
 import { connectRequest } from './requests/connect.ts';
 import { deviceRequest } from './requests/device.ts';
+import { execRequest } from './requests/exec.ts';
 import { grantRequest, revokeRequest } from './requests/grant.ts';
 import { logRequest } from './requests/log.ts';
 import { memoryRequest } from './requests/memory.ts';
 import { openRequest } from './requests/open.ts';
 import { pairRequest } from './requests/pair.ts';
+import { endedRequest, startedRequest } from './requests/programs.ts';
 import { releaseRequest } from './requests/release.ts';
 import { failed, type Reply } from './requests/reply.ts';
 import { stageRequest } from './requests/stage.ts';
@@ -125,6 +127,28 @@ export const requestTable: { readonly [T in RequestType]: Row<T> } = {
     once: false,
     agents: true,
     handler: ({ broker }, request, reply) => pairRequest(broker, request, reply),
+  },
+  exec: {
+    stages: 'all',
+    fds: 0,
+    judged: true,
+    once: false,
+    agents: true,
+    handler: ({ broker }, request, reply) => execRequest(broker, request, reply),
+  },
+  started: {
+    stages: 'all',
+    fds: 1,
+    judged: false,
+    once: false,
+    handler: ({ broker }, request, reply, fd) => startedRequest(broker, request, reply, fd),
+  },
+  ended: {
+    stages: 'all',
+    fds: 0,
+    judged: false,
+    once: false,
+    handler: ({ broker }, request, reply) => endedRequest(broker, request, reply),
   },
   release: {
     stages: 'all',

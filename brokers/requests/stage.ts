@@ -5,7 +5,7 @@ import { ok, type Reply } from './reply.ts';
 
 /** Moves to a later stage. What waits for the network is judged again by the new rules before the answer leaves. */
 export function stageRequest(broker: Broker, request: Extract<Request, { type: 'stage' }>, reply: Reply): void {
-  const { stages, own, grants, pending, reporter } = broker;
+  const { stages, own, grants, pending, running, reporter } = broker;
   if (!stages.move(request.epoch)) {
     reply({
       class: 'stage',
@@ -17,6 +17,7 @@ export function stageRequest(broker: Broker, request: Extract<Request, { type: '
   broker.journal.epoch = stages.epoch;
   grants.enterEpoch(stages.epoch);
   pending.recheckAll();
+  running.recheckAll();
   if (stages.grantsNothingMore) own.seal();
   reporter.stage(stages.current.stage.name, stages.epoch);
   ok(reply);

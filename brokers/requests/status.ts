@@ -11,7 +11,7 @@ const maxCeilingBytes = 6_000;
 type GrantInForce = BrokerStatus['grants'][number];
 
 export function statusRequest({ broker, listenerState }: Session, reply: Reply): void {
-  const { stages, reporter, pending } = broker;
+  const { stages, reporter, pending, running } = broker;
   const { stage } = stages.current;
   // Those of the launcher first: they are the ones that change.
   const all = [...runtimeGrants(broker), ...profileGrants(broker)];
@@ -32,6 +32,7 @@ export function statusRequest({ broker, listenerState }: Session, reply: Reply):
       ),
       listener: listenerState(),
       pending: pending.size,
+      programs: running.list(),
     },
   });
 }

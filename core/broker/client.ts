@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The launcher's end of the broker channel. Every request settles: with its result, at its deadline, or at once when the channel ends.
+import { constants } from 'node:os';
 import { type NativeError, native, type Received, type Watch } from '../../native/index.ts';
 import { type Deferred, deferred } from '../deferred.ts';
 import { errnoName } from '../errno-name.ts';
@@ -11,6 +12,7 @@ import { EventQueue } from './event-queue.ts';
 import {
   type BrokerEvent,
   type BrokerStatus,
+  clip,
   decodeServerMessage,
   encodeRequest,
   type Hello,
@@ -20,14 +22,18 @@ import {
   type RequestType,
   type Result,
   type ServerMessage,
+  type StartOrder,
 } from './protocol.ts';
 import { refuseFds } from './refuse-fds.ts';
 
 /** How long after the broker's own deadline the client gives up. Covers the way there and back. */
 const graceMs = 1000;
+const enosys = constants.errno.ENOSYS;
 const defaultTimeoutMs = 10_000;
+/** Above the time that the broker gives the launcher for a start. */
+const startTimeoutMs = 12_000;
 
-/** How many fds a result carries. */
+/** How many fds a result carries; that of `exec` as many as its value says. */
 const fdsOf: Readonly<Partial<Record<RequestType, number>>> = {
   connect: 1,
   bind: 1,
@@ -38,6 +44,21 @@ const fdsOf: Readonly<Partial<Record<RequestType, number>>> = {
   terminal: 2,
   pair: 2,
 };
+
+/** What the broker wants started: by this name, with these fds as its streams, which are the callee's. */
+export interface ProgramOrder extends Omit<StartOrder, 'type'> {
+  readonly fds: readonly OwnedFd[];
+}
+
+/** A program that runs for the VM. The fds are the caller's. */
+export interface ExecResult {
+  readonly pid: number;
+  /** By which the launcher knows it. */
+  readonly number: number;
+  readonly pidfd: OwnedFd;
+  /** Ours of the streams that are no files. */
+  readonly streams: Readonly<Partial<Record<'stdin' | 'stdout' | 'socket', OwnedFd>>>;
+}
 
 interface Answer {
   readonly value: OkValue;
@@ -60,6 +81,7 @@ export type ConnectOptions = OptionsOf<'connect', 'address'>;
 export type BindOptions = OptionsOf<'bind', 'address'>;
 export type OpenOptions = OptionsOf<'open', 'path' | 'access'>;
 export type TapOptions = OptionsOf<'tap', 'name'>;
+export type ExecOptions = OptionsOf<'exec', 'program'>;
 export type Seal = NonNullable<Extract<Request, { type: 'memory' }>['seals']>[number];
 export type RolesOfThreads = Pick<Extract<Request, { type: 'threads' }>, 'least' | 'threads'>;
 export type GrantRequest = Omit<Extract<Request, { type: 'grant' }>, 'id' | 'type'>;
@@ -70,6 +92,8 @@ export class BrokerClient {
   readonly events = new EventQueue<BrokerEvent>();
   /** Settles when the channel has ended, with the reason when that was not `close()`. Never rejects. */
   readonly closed: Promise<RatchetError | undefined>;
+  /** Starts programs for the broker. Without one each is answered ENOSYS. */
+  onStart: ((order: ProgramOrder) => void) | undefined;
   readonly #channel: OwnedFd;
   readonly #watch: Watch;
   readonly #pending = new Map<bigint, Pending>();
@@ -143,6 +167,38 @@ export class BrokerClient {
   async terminal(): Promise<{ readonly controller: OwnedFd; readonly peer: OwnedFd; readonly name: string }> {
     const { value, fds } = await this.#request({ type: 'terminal' }, 'terminal');
     return { controller: takeFd(fds[0]), peer: takeFd(fds[1]), name: value.name ?? '' };
+  }
+
+  /**
+   * One of the profile's programs. `input` and `output` are files in place of its streams, granted by `open` rules.
+   * @throws RatchetError REQUEST_REFUSED, REQUEST_FAILED, BROKER_TIMEOUT, BROKER_DIED.
+   */
+  async exec(program: string, options: ExecOptions = {}): Promise<ExecResult> {
+    const { value, fds } = await this.#request(
+      { type: 'exec', ...options, program },
+      `exec ${program}`,
+      startTimeoutMs,
+    );
+    if (value.program === undefined) throw unexpected('a program without its number');
+    const { pid, number, streams } = value.program;
+    const [pidfd, ...ours] = fds;
+    return {
+      pid,
+      number,
+      pidfd: takeFd(pidfd),
+      streams: Object.fromEntries(streams.map((name, at) => [name, ours[at]])),
+    };
+  }
+
+  /** The answer to an order: the program runs. The fd stays the caller's. */
+  async programStarted(number: number, pid: number, pidfd: OwnedFd): Promise<void> {
+    await this.#request({ type: 'started', number, pid }, `program ${number}`, defaultTimeoutMs, () => pidfd);
+  }
+
+  /** It could not be started (`errno`), or has ended. */
+  async programEnded(number: number, what: string, errno?: number): Promise<void> {
+    const failure = errno === undefined ? {} : { errno };
+    await this.#request({ type: 'ended', number, what: clip(what), ...failure }, `program ${number}`);
   }
 
   /** Two connected unix sockets. */
@@ -291,7 +347,7 @@ export class BrokerClient {
         const received = native.receiveMessage({
           fd: this.#channel.fd,
           maxBytes: protocolLimits.maxReplyBytes,
-          maxFds: 2,
+          maxFds: 3,
         });
         if (received.kind === 'again') return;
         if (received.kind === 'end') {
@@ -327,9 +383,19 @@ export class BrokerClient {
         if (fds.length > 0) throw unexpected('an fd with an event');
         this.events.push(message.event);
         return;
+      case 'start':
+        this.#order(message, fds);
+        return;
       case 'result':
         this.#settle(message, fds);
     }
+  }
+
+  #order({ number, program }: StartOrder, fds: OwnedFd[]): void {
+    if (fds.length < 1 || fds.length > 2) throw unexpected(`${fds.length} fds with a program to start`);
+    if (this.onStart !== undefined) this.onStart({ number, program, fds: fds.map((fd) => new OwnedFd(fd.release())) });
+    // A broker that is gone needs no answer.
+    else void this.programEnded(number, 'this launcher starts no programs', enosys).catch(() => undefined);
   }
 
   #settle(result: Result, fds: OwnedFd[]): void {
@@ -339,7 +405,7 @@ export class BrokerClient {
       if (result.id < this.#nextId) return;
       throw unexpected(`a result for request ${result.id}, which was not made`);
     }
-    const wanted = result.class === 'ok' ? (fdsOf[pending.type] ?? 0) : 0;
+    const wanted = result.class === 'ok' ? fdsOfResult(pending.type, result.value) : 0;
     if (fds.length !== wanted) throw unexpected(`${fds.length} fds with the result of ${pending.subject}`);
     this.#pending.delete(result.id);
     clearTimeout(pending.timer);
@@ -364,6 +430,12 @@ export class BrokerClient {
     this.events.close();
     this.#closed.resolve(reason);
   }
+}
+
+function fdsOfResult(type: RequestType, { program }: OkValue): number {
+  // The pidfd comes first.
+  if (type === 'exec') return 1 + (program?.streams.length ?? 0);
+  return fdsOf[type] ?? 0;
 }
 
 /** A name goes to the broker as it is: it knows what it was found to mean. */

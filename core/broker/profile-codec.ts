@@ -126,4 +126,19 @@ const profileSchema = z.strictObject({
     )
     .min(1),
   hosts: z.record(z.string(), z.array(z.string())).exactOptional(),
+  programs: z
+    .array(
+      z.strictObject({
+        name: z.string(),
+        path: z.string(),
+        args: z.array(z.string()),
+        stdio: z.enum(['streams', 'socket']),
+        profile: z.string(),
+        seconds: count,
+        atOnce: count,
+        why: z.string(),
+        source,
+      }),
+    )
+    .exactOptional(),
 }) satisfies z.ZodType<ResolvedProfile>;

@@ -39,6 +39,9 @@ const deviceNumber = z.number().int().min(0).max(0xf_ffff);
 const userId = z.number().int().min(0).max(0xffff_fffe);
 const agentName = z.string().regex(/^[\w.-]{1,32}$/);
 const requestKind = z.enum(brokerRequestKinds);
+const programName = z.string().regex(/^[a-z][a-z0-9-]{0,31}$/);
+/** Of a program that the launcher is told to start. */
+const orderNumber = z.number().int().min(1).max(Number.MAX_SAFE_INTEGER);
 const roleName = z.string().min(1).max(32);
 const clockTicks = z.union([
   z.number().int().min(0).max(Number.MAX_SAFE_INTEGER),
@@ -111,6 +114,25 @@ const request = z.discriminatedUnion('type', [
   }),
   z.strictObject({ type: z.literal('terminal'), id }),
   z.strictObject({ type: z.literal('pair'), id, kind: z.enum(pairKinds) }),
+  /** Runs one of the profile's programs. `input` and `output`: files, granted by `open`, in place of its streams; the output is created or emptied. */
+  z.strictObject({
+    type: z.literal('exec'),
+    id,
+    program: programName,
+    input: text.optional(),
+    output: text.optional(),
+  }),
+  /** The answer to the `start` of that number: the program runs. Carries its pidfd. */
+  z.strictObject({ type: z.literal('started'), id, number: orderNumber, pid: z.number().int().min(1) }),
+  /** The program of that number could not be started (`errno`), or has ended. */
+  z.strictObject({
+    type: z.literal('ended'),
+    id,
+    number: orderNumber,
+    errno: z.number().int().min(1).max(4095).optional(),
+    /** How it ended, or why it could not be started, for people. */
+    what: text,
+  }),
   /** Removes the file of a unix socket that the broker made. */
   z.strictObject({ type: z.literal('release'), id, address: text }),
   z.strictObject({ type: z.literal('stage'), id, epoch }),
@@ -143,7 +165,7 @@ const request = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('agents'), id, name: agentName, users: z.array(userId).min(1).max(16) }),
   /** Carries the file that the log goes to from then on. */
   z.strictObject({ type: z.literal('log'), id }),
-  /** Carries the VMM's seccomp listener, once. No other message but these four carries an fd to the broker. */
+  /** Carries the VMM's seccomp listener, once. No other message but these, `agent`, `agents`, `log` and `started`, carries an fd to the broker. */
   z.strictObject({ type: z.literal('attachListener'), id }),
   z.strictObject({ type: z.literal('status'), id }),
   z.strictObject({ type: z.literal('shutdown'), id }),
@@ -167,6 +189,14 @@ const result = z.discriminatedUnion('class', [
       address: z.string().optional(),
       /** grant: its number, for `revoke`. */
       grant: z.number().int().optional(),
+      /** exec: the process, the number by which the launcher knows it, and what the fds after its pidfd are. */
+      program: z
+        .strictObject({
+          pid: z.number().int(),
+          number: z.number().int(),
+          streams: z.array(z.enum(['stdin', 'stdout', 'socket'])).max(2),
+        })
+        .optional(),
       status: z
         .strictObject({
           pid: z.number().int(),
@@ -194,6 +224,8 @@ const result = z.discriminatedUnion('class', [
           /** How many grants did not fit into the reply. */
           grantsLeftOut: z.number().int(),
           listener: z.enum(['none', 'attached', 'ended']),
+          /** Those that run. */
+          programs: z.array(z.strictObject({ program: z.string(), pid: z.number().int(), number: z.number().int() })),
           pending: z.number().int(),
         })
         .optional(),
@@ -300,7 +332,12 @@ const hello = z.strictObject({
 
 export type Hello = z.infer<typeof hello>;
 
-const serverMessage = z.union([hello, result, z.strictObject({ type: z.literal('event'), event })]);
+/** To the launcher alone: start this program now, with these fds as its streams (two, or one that is both). Answered by `started` or `ended`. */
+const start = z.strictObject({ type: z.literal('start'), number: orderNumber, program: programName });
+
+export type StartOrder = z.infer<typeof start>;
+
+const serverMessage = z.union([hello, result, z.strictObject({ type: z.literal('event'), event }), start]);
 
 export type ServerMessage = z.infer<typeof serverMessage>;
 

@@ -4,6 +4,7 @@ import { controlEvents, controlRequest } from '../control/client.ts';
 import { printable } from '../launch/describe-refusal.ts';
 import type { EnforcementReport } from '../launch/report.ts';
 import type { SandboxStatus } from '../launch/sandbox.ts';
+import { execProgram } from './ctl-exec.ts';
 import { print, printJson, style, table } from './output.ts';
 
 /** What a control command prints for people; programs get the JSON. */
@@ -116,6 +117,16 @@ function ctlProgram(path: string): Command {
   add(ctl, 'accept <address>', 'let a migration in at ADDR, for a VM started with -incoming defer')
     .option('--channels <count>', 'multifd channels', '1')
     .action(act('accept', showJsonLines));
+
+  ctl
+    .command('exec <program>')
+    .description("run one of the profile's programs; its streams are this command's, and so is its status")
+    .option('--input <path>', 'a file in place of its stdin, granted by `open`')
+    .option('--output <path>', 'a file in place of its stdout, granted by `open`; created or emptied')
+    .exitOverride()
+    .action(async (name: string, options: { readonly input?: string; readonly output?: string }) => {
+      process.exitCode = await execProgram(path, { program: name, ...options });
+    });
 
   add(ctl, 'events', 'one JSON object a line, until the VM ends').action(async () => {
     for await (const line of controlEvents(path)) print(line);

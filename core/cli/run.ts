@@ -51,7 +51,7 @@ export function addRun(program: Command): void {
     .option('--feature <name>', 'switch on an optional feature of the profile (repeatable)', collect, [])
     .option(
       '--allow <grant>',
-      'let the broker do more: connect=ADDR, bind=ADDR, open=PATH[:ro], tap=NAME[@BRIDGE], device=char:MAJOR:MINOR, memory=SIZE, terminal=any, pair=KIND (repeatable)',
+      'let the broker do more: connect=ADDR, bind=ADDR, open=PATH[:ro], tap=NAME[@BRIDGE], device=char:MAJOR:MINOR, memory=SIZE, terminal=any, pair=KIND, exec=NAME (repeatable)',
       collect,
       [],
     )

@@ -9,6 +9,7 @@ import { RatchetError } from '../errors.ts';
 import type { Sandbox } from '../launch/sandbox.ts';
 import type { Vmm } from '../vmm/vmm.ts';
 import { controlCommands } from './commands.ts';
+import { streamProgram } from './program.ts';
 import { tellingRefusals } from './refused-meanwhile.ts';
 import { removeStaleSocket } from './stale-socket.ts';
 
@@ -28,7 +29,8 @@ export interface ControlServer {
 export async function bindControl(path: string): Promise<ControlServer> {
   const clients = new Map<Socket, Promise<void>>();
   const sandbox = deferred<Sandbox<Vmm>>();
-  const server = createServer((socket) => {
+  // A program's output goes on when its input has ended.
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
     socket.on('close', () => clients.delete(socket));
     socket.on('error', () => socket.destroy());
     const served = sandbox.promise
@@ -104,6 +106,7 @@ async function serveClient(sandbox: Sandbox<Vmm>, socket: Socket): Promise<void>
     received = 0;
     const request = parseRequest(line);
     if (request?.command === 'events') return await streamEvents(sandbox, socket);
+    if (request?.command === 'exec') return await streamProgram(sandbox, socket, request.arguments);
     await send(socket, await answer(sandbox, request));
   }
 }
@@ -147,7 +150,7 @@ async function answer(sandbox: Sandbox<Vmm>, request: Request | undefined): Prom
     const command = controlCommands.get(request.command);
     if (command === undefined)
       throw new RatchetError('ARGUMENT_INVALID', `there is no control command ${request.command}`, {
-        next: `there are ${[...controlCommands.keys(), 'events'].join(', ')}`,
+        next: `there are ${[...controlCommands.keys(), 'events', 'exec'].join(', ')}`,
       });
     const perform = () => command(sandbox, request.arguments);
     return { ok: true, result: (await tellingRefusals(sandbox, perform)) ?? {} };

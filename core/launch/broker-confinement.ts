@@ -49,7 +49,7 @@ const compiled = new Map<string, Confinement['stages']>();
 
 /** Compiled and proven once in a launcher's life for each set of requests. */
 function programsFor(requests: ReadonlySet<string>): Confinement['stages'] {
-  const features = ['connect', 'bind', 'tap', 'terminal', 'pair'].filter((feature) => requests.has(feature));
+  const features = ['connect', 'bind', 'tap', 'terminal', 'pair', 'exec'].filter((feature) => requests.has(feature));
   const key = features.join();
   const known = compiled.get(key);
   if (known !== undefined) return known;
@@ -96,7 +96,8 @@ function rootsOf({ request, target }: BrokerRule): readonly PathRoot[] {
     case 'connect':
     case 'memory':
     case 'pair':
-      // A socket is looked up, not opened.
+    case 'exec':
+      // A socket is looked up, not opened; a program is started by the launcher.
       return [];
   }
 }

@@ -8,6 +8,7 @@ import { withDeadline } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
 import { OwnedFd } from '../owned-fd.ts';
 import type { ResolvedProfile } from '../policy/types.ts';
+import type { ProgramRunner } from '../programs/runner.ts';
 import { requireConfined } from './attest-broker.ts';
 import { confinementFor } from './broker-confinement.ts';
 import { exitOf } from './exit-status.ts';
@@ -29,6 +30,8 @@ export interface BrokerOptions {
   readonly agents?: { readonly socket: OwnedFd; readonly users: readonly number[] } | undefined;
   /** The VMM is killed at this many; 0: never. */
   readonly maxRefusals?: number;
+  /** Starts the programs that it orders. */
+  readonly programs?: ProgramRunner;
   /** For its hello. */
   readonly deadlineMs: number;
   /** Shared memory for the broker that may follow. */
@@ -57,6 +60,7 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerProcess
   const child = spawnBroker(theirs, options, confinement);
   const failedToStart = new Promise<never>((_, reject) => child.once('error', reject));
   const client = new BrokerClient(ours);
+  options.programs?.serve(client);
   try {
     await withDeadline(Promise.race([client.ready(), failedToStart]), options.deadlineMs, () => new Error('no hello'));
   } catch (cause) {

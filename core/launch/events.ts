@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/** One thing that happened to a sandbox. `type` is one of stage, grant, refusal, violation, broker, exit; in a group also member. */
+/** One thing that happened to a sandbox. `type` is one of stage, grant, refusal, violation, broker, program, exit; in a group also member. */
 export interface SandboxEvent {
   /** ISO 8601, UTC. */
   readonly time: string;
-  readonly type: 'stage' | 'grant' | 'refusal' | 'violation' | 'broker' | 'exit' | 'member';
+  readonly type: 'stage' | 'grant' | 'refusal' | 'violation' | 'broker' | 'program' | 'exit' | 'member';
   readonly [detail: string]: unknown;
 }
 

@@ -5,12 +5,14 @@ import { compileProfile } from '../compiler/index.ts';
 import { withDeadline } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
 import { environmentFor, type LayerPlan, planLayers, stagerWords } from '../layers/plan.ts';
-import { verifyDescriptors, verifyLayers } from '../layers/verify.ts';
+import { requireLayers } from '../layers/require.ts';
 import { OwnedFd } from '../owned-fd.ts';
 import { assertLaunchable, withGrants, withSoak } from '../policy/index.ts';
 import type { ResolvedProfile } from '../policy/types.ts';
 import { countsOption } from '../profile-counts.ts';
 import { hostArch, loadLayers, loadProfile } from '../profile-files.ts';
+import { preparePrograms } from '../programs/prepare.ts';
+import { ProgramRunner } from '../programs/runner.ts';
 import { qemuAdapter } from '../qemu/adapter.ts';
 import type { Qemu } from '../qemu/qemu.ts';
 import { ownFilterCount } from '../stages/tasks.ts';
@@ -27,7 +29,6 @@ import { killByPidfd } from './kill.ts';
 import type { LaunchOptions } from './options.ts';
 import { OutputTail } from './output-tail.ts';
 import { pinHosts } from './pin-hosts.ts';
-import type { Mechanism } from './report.ts';
 import { Sandbox } from './sandbox.ts';
 import { type StagedProcess, startStaged } from './stager.ts';
 import { TrailFile } from './trail-file.ts';
@@ -92,9 +93,12 @@ export async function launchVmm(
   const layers = planFor(options, profile, path, prepared);
   options.signal?.throwIfAborted();
 
+  const events = options.events ?? new EventStream();
+  const programs = new ProgramRunner({ prepared: preparePrograms(profile), events, deadlineMs });
   const broker = await BrokerKeeper.start(
     {
       profile,
+      programs,
       log: options.trail === undefined ? (options.brokerLog ?? 'ignore') : TrailFile.open(options.trail),
       ownedPaths: [...(options.ownedPaths ?? []), ...(options.agents === undefined ? [] : [options.agents.path])],
       agents: agentDoor(options.agents),
@@ -152,7 +156,8 @@ export async function launchVmm(
       featuresFor: featureFinder(options.profile ?? defaultProfile(path)),
       startedMs,
       layers: layers === undefined ? undefined : { plan: layers, atBirth },
-      events: options.events ?? new EventStream(),
+      events,
+      programs,
       deadlineMs,
     });
     await untilBuilt({ sandbox, staged, stderr, path, deadlineMs, signal: options.signal });
@@ -162,7 +167,7 @@ export async function launchVmm(
     return sandbox;
   } catch (error) {
     if (sandbox !== undefined) await sandbox.kill();
-    else await abandon(staged, broker);
+    else await abandon(staged, broker, programs);
     throw error;
   }
 }
@@ -183,18 +188,6 @@ function planFor(
   const plan = planLayers({ layers, profile, path, wanted: options.layers });
   const added = Object.keys(prepared.environment);
   return plan.environment === undefined ? plan : { ...plan, environment: [...plan.environment, ...added] };
-}
-
-/** @throws RatchetError VERIFICATION_FAILED. */
-function requireLayers(pid: number, plan: LayerPlan, fds: readonly number[]): readonly Mechanism[] {
-  const atBirth = [verifyDescriptors(pid, fds)];
-  const failed = [...verifyLayers(pid, plan, { beforeExec: true }), ...atBirth].find(
-    ({ state }) => state === 'partial',
-  );
-  if (failed === undefined) return atBirth;
-  throw new RatchetError('VERIFICATION_FAILED', `the layer ${failed.name} is not as it should be: ${failed.reason}`, {
-    next: 'this is a bug; nothing of the program has run',
-  });
 }
 
 interface Building {
@@ -239,13 +232,18 @@ function vmmExited(path: string, status: ExitStatus, words: string | undefined):
 }
 
 /** Before there is a sandbox to do it. */
-async function abandon(staged: StagedProcess | undefined, broker: BrokerKeeper): Promise<void> {
+async function abandon(
+  staged: StagedProcess | undefined,
+  broker: BrokerKeeper,
+  programs: ProgramRunner,
+): Promise<void> {
   if (staged !== undefined) {
     killByPidfd(staged.pidfd);
     await exitOf(staged.child);
     staged.pidfd.close();
     staged.listener.close();
   }
+  await programs.close();
   await broker.end();
 }
 

@@ -2,7 +2,7 @@
 import { constants } from 'node:os';
 import { basename } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
-import type { BrokerClient, GrantRequest, RolesOfThreads, TapOptions } from '../broker/client.ts';
+import type { BrokerClient, ExecOptions, GrantRequest, RolesOfThreads, TapOptions } from '../broker/client.ts';
 import type { BrokerEvent, BrokerStatus } from '../broker/protocol.ts';
 import type { CompiledProfile } from '../compiler/index.ts';
 import { deferred } from '../deferred.ts';
@@ -11,8 +11,10 @@ import type { LayerPlan } from '../layers/plan.ts';
 import { verifyLayers } from '../layers/verify.ts';
 import type { OwnedFd } from '../owned-fd.ts';
 import { checkTarget } from '../policy/broker-rules.ts';
-import { ceilingOf } from '../policy/index.ts';
+import { ceilingOf, checkProgramExists } from '../policy/index.ts';
 import type { ResolvedProfile, ResolvedStage, SyscallCall } from '../policy/types.ts';
+import type { ProgramRunner } from '../programs/runner.ts';
+import { RunningProgram } from '../programs/running-program.ts';
 import { type Lease, noLease } from '../qemu/fd-source.ts';
 import type { Qemu } from '../qemu/qemu.ts';
 import { readTasks } from '../stages/tasks.ts';
@@ -40,6 +42,7 @@ export interface SandboxParts<V extends Vmm> {
   readonly source: ProgramSource;
   readonly path: string;
   readonly broker: BrokerKeeper;
+  readonly programs: ProgramRunner;
   readonly process: StagedProcess;
   /** Our end of the VMM's channel. */
   readonly channelFd: number;
@@ -75,6 +78,8 @@ export interface SandboxStatus {
     /** Brokers that followed one that died. */
     readonly restarts: number;
   };
+  /** Named programs that run for it. */
+  readonly programs: BrokerStatus['programs'];
   readonly grants: BrokerStatus['grants'];
   /** What may be granted while the VM runs, in this stage. */
   readonly mayGrant: BrokerStatus['mayGrant'];
@@ -325,6 +330,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
         pending: broker?.pending ?? 0,
         restarts: this.#parts.broker.replaced,
       },
+      programs: broker?.programs ?? [],
       grants: broker?.grants ?? [],
       mayGrant: broker?.mayGrant ?? [],
     };
@@ -363,6 +369,17 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     return this.#parts.broker.current.client.tap(name, options);
   }
 
+  /**
+   * Runs one of the profile's `programs`, which an `exec` rule must grant. `input` and `output` are files in place of its streams, granted by `open` rules.
+   * It is killed when it has run for too long, when what permitted it ends, and with its broker or the VM.
+   * @throws RatchetError REQUEST_REFUSED, REQUEST_FAILED, BROKER_TIMEOUT, BROKER_DIED.
+   */
+  async exec(program: string, options: ExecOptions = {}): Promise<RunningProgram> {
+    const { client } = this.#parts.broker.current;
+    const result = await client.exec(program, options);
+    return new RunningProgram(result, this.#parts.programs.exited(client, result.number));
+  }
+
   /** The broker's requests that have no name of their own: devices by number, memory, terminals, pairs. Gone and another one after a restart of the broker. */
   get broker(): BrokerClient {
     return this.#parts.broker.current.client;
@@ -380,6 +397,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
         next: `it has ${this.stages.join(', ')}`,
       });
     checkTarget(request, target);
+    if (request === 'exec') checkProgramExists(this.#parts.profile, target);
     const migrationEnded = deferred<void>();
     // Listened for before it is granted: the migration may end at once.
     if (until === 'migration') {
@@ -486,6 +504,8 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     this.#ended = true;
     this.#parts.process.pidfd.close();
     this.vmm.close();
+    // Before the broker: it hears of their ends, and nothing outlives the VM.
+    await this.#parts.programs.close();
     await this.#parts.broker.end();
     await this.#brokerFollowed;
     const words = `${basename(this.#parts.path)} ${describeExit(status)}`;

@@ -13,13 +13,15 @@ import { killByPidfd } from './kill.ts';
 export interface StagedOptions {
   /** Absolute path of the program. */
   readonly path: string;
+  /** The program's file itself (O_PATH), executed in place of what `path` leads to by then. */
+  readonly programFd?: number;
   readonly argv: readonly string[];
   /** struct sock_filter array of the first stage. */
   readonly filter: Uint8Array;
   /** fds of ours that the program inherits, by the number that they get there. */
   readonly inherit: ReadonlyMap<number, number>;
   /** What becomes of the program's stdin, stdout and stderr. */
-  readonly stdio: readonly [StdioKind, StdioKind, StdioKind];
+  readonly stdio: readonly [StdioKind | number, StdioKind | number, StdioKind];
   readonly environment: NodeJS.ProcessEnv;
   readonly rlimits: Readonly<Record<string, number>>;
   readonly dropCapabilities: boolean;
@@ -78,7 +80,7 @@ export async function startStaged(options: StagedOptions): Promise<StagedProcess
 async function spawnStager(options: StagedOptions, status: OwnedFd): Promise<ChildProcess & { readonly pid: number }> {
   using theirs = status;
   using filter = new OwnedFd(native.memfd({ name: 'ratchet-filter', data: options.filter, seal: true }));
-  const layout = layOutFds(options.inherit, theirs.fd, filter.fd);
+  const layout = layOutFds(options.inherit, theirs.fd, filter.fd, options.programFd);
   const child = spawn(packagePath('build/Release/ratchet-stager'), stagerArguments(options, layout), {
     stdio: [...options.stdio, ...layout.stdio.slice(3)],
     env: options.environment,
@@ -94,12 +96,18 @@ function hasPid(child: ChildProcess): child is ChildProcess & { readonly pid: nu
 interface FdLayout {
   readonly statusFd: number;
   readonly filterFd: number;
+  readonly programFd: number | undefined;
   readonly keep: readonly number[];
   readonly stdio: readonly ('ignore' | number)[];
 }
 
-/** Inherited fds keep the numbers that were asked for; the stager's own two take the first numbers that are free. */
-function layOutFds(inherit: ReadonlyMap<number, number>, status: number, filter: number): FdLayout {
+/** Inherited fds keep the numbers that were asked for; the stager's own take the first numbers that are free. */
+function layOutFds(
+  inherit: ReadonlyMap<number, number>,
+  status: number,
+  filter: number,
+  program: number | undefined,
+): FdLayout {
   const stdio: ('ignore' | number)[] = [];
   for (const [theirs, ours] of inherit) stdio[theirs] = ours;
   const takeFree = (fd: number): number => {
@@ -110,9 +118,11 @@ function layOutFds(inherit: ReadonlyMap<number, number>, status: number, filter:
   };
   const statusFd = takeFree(status);
   const filterFd = takeFree(filter);
+  const programFd = program === undefined ? undefined : takeFree(program);
   return {
     statusFd,
     filterFd,
+    programFd,
     keep: [0, 1, 2, ...inherit.keys()],
     stdio: Array.from(stdio, (fd) => fd ?? 'ignore'),
   };
@@ -132,7 +142,7 @@ function stagerArguments(options: StagedOptions, layout: FdLayout): string[] {
     ...(options.dropCapabilities ? ['--drop-capabilities'] : []),
     ...(options.layers ?? []),
     '--scope-signals',
-    '--exec', options.path,
+    '--exec', layout.programFd === undefined ? options.path : `/proc/self/fd/${layout.programFd}`,
     '--',
     ...options.argv,
   ]; // biome-ignore format: one option a line

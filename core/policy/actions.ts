@@ -24,6 +24,7 @@ export const brokerRequestKinds = [
   'memory',
   'terminal',
   'pair',
+  'exec',
 ] as const satisfies readonly BrokerRequestKind[];
 
 /** Whether the call goes on to the kernel (log lets it through; trace leaves that to a tracer). */

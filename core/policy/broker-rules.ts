@@ -7,6 +7,7 @@ import { parseErrno } from './parse-action.ts';
 import type { ProblemList } from './problem.ts';
 import {
   checkAny,
+  checkProgramName,
   deviceContains,
   parseDeviceRule,
   parseMemoryRule,
@@ -92,6 +93,9 @@ export function checkTarget(request: BrokerRequestKind, target: string): void {
       return;
     case 'pair':
       parsePairRule(target);
+      return;
+    case 'exec':
+      checkProgramName(target);
   }
 }
 
@@ -112,6 +116,7 @@ export function targetContains(request: BrokerRequestKind, wider: string, narrow
       return parseMemoryRule(narrower) <= parseMemoryRule(wider);
     case 'terminal':
     case 'pair':
+    case 'exec':
       return false;
   }
 }

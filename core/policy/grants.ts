@@ -2,6 +2,7 @@
 import { RatchetError } from '../errors.ts';
 import { brokerRequestKinds } from './actions.ts';
 import { checkTarget, targetContains } from './broker-rules.ts';
+import { checkProgramExists } from './programs.ts';
 import type { BrokerRequestKind, BrokerRule, ResolvedProfile, ResolvedStage } from './types.ts';
 
 /** A permission that the launcher adds to the profile's own, as `--allow connect=tcp:192.0.2.1:4444` does. */
@@ -18,7 +19,7 @@ export function parseGrant(text: string, option: string): Grant {
   const request = brokerRequestKinds.find((kind) => kind === text.slice(0, Math.max(separator, 0)));
   if (request === undefined)
     throw new RatchetError('ARGUMENT_INVALID', `${option} ${text} is not a grant`, {
-      next: 'write connect=ADDR, bind=ADDR, open=PATH[:ro], tap=NAME[@BRIDGE], device=char:MAJOR:MINOR, memory=SIZE, terminal=any or pair=KIND',
+      next: 'write connect=ADDR, bind=ADDR, open=PATH[:ro], tap=NAME[@BRIDGE], device=char:MAJOR:MINOR, memory=SIZE, terminal=any, pair=KIND or exec=NAME',
     });
   return { request, target: text.slice(separator + 1) };
 }
@@ -61,6 +62,7 @@ export function ceilingOf(stage: ResolvedStage, request: BrokerRequestKind, targ
 
 function place(profile: ResolvedProfile, grant: Grant, rule: BrokerRule): { readonly rule: BrokerRule; first: number } {
   checkTarget(grant.request, grant.target);
+  if (grant.request === 'exec') checkProgramExists(profile, grant.target);
   return { rule, first: grant.fromStage === undefined ? 0 : epochOf(profile, grant.fromStage) };
 }
 

@@ -17,6 +17,7 @@ export { type Layers, readLayers } from './layers.ts';
 export type { Include } from './library.ts';
 export { type ParseOptions, parseProfile } from './parse-profile.ts';
 export { formatProblem, formatSource, type Problem, type ProblemCode, ProfileError, problemCodes } from './problem.ts';
+export { checkProgramExists } from './programs.ts';
 export { restrictCondition } from './restrict.ts';
 export { canBothHold, satisfiable } from './satisfiable.ts';
 export { profileJsonSchema, profileJsonSchemas } from './schema.ts';

@@ -11,6 +11,7 @@ import { type Include, type Placed, readLibrary } from './library.ts';
 import { parseDefault } from './parse-action.ts';
 import { isEmpty, isFdRequirement, noRequirements, readRequires } from './preconditions.ts';
 import { ProblemList } from './problem.ts';
+import { checkProgramsExist, readPrograms } from './programs.ts';
 import { profileSchema, type RawProfile, type RawRole, type RawRule, type RawStage } from './schema.ts';
 import { checkSchema } from './schema-problems.ts';
 import { suggestion } from './suggest.ts';
@@ -83,7 +84,16 @@ function resolve(placed: Placed<RawProfile>, options: ParseOptions, problems: Pr
     drafts.set(name, draft);
     return finishStage(placedStage, name, epoch, draft, context);
   });
-  return { name: raw.name, file: options.file, vmm: raw.vmm, arch: options.arch, stages };
+  const programs = readPrograms(placed, problems);
+  checkProgramsExist(stages, programs, problems);
+  return {
+    name: raw.name,
+    file: options.file,
+    vmm: raw.vmm,
+    arch: options.arch,
+    stages,
+    ...(programs.length === 0 ? {} : { programs }),
+  };
 }
 
 /** Stage and role names stand in commands and messages, and a key like `10` would be moved to the front by JavaScript. */

@@ -14,6 +14,7 @@ export const problemCodes = [
   'unknown-stage',
   'unknown-feature',
   'unknown-group',
+  'unknown-program',
   'unknown-syscall',
   'other-architecture',
   'unknown-argument',

@@ -93,6 +93,12 @@ export function checkAny(text: string): void {
   if (text !== anyTarget) throw targetError(text, 'nothing that can be told apart', `"${anyTarget}"`);
 }
 
+/** The name of one of the profile's `programs`. @throws RatchetError ADDRESS_INVALID. */
+export function checkProgramName(text: string): void {
+  if (!/^[a-z][a-z0-9-]{0,31}$/.test(text))
+    throw targetError(text, 'no name of a program', 'small letters, digits and "-", at most 32, as in `programs`');
+}
+
 function targetError(text: string, problem: string, form: string): RatchetError {
   return new RatchetError('ADDRESS_INVALID', `${JSON.stringify(text)}: ${problem}`, { next: `write ${form}` });
 }

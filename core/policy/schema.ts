@@ -74,6 +74,7 @@ const brokerSchema = z.strictObject({
     .array(brokerRuleSchema)
     .optional()
     .describe('Pairs of connected unix sockets: stream, datagram or seqpacket.'),
+  exec: z.array(brokerRuleSchema).optional().describe('Programs that may be run, by their names in `programs`.'),
 });
 
 const changesSchema = {
@@ -170,16 +171,42 @@ const layersSchema = z
   })
   .describe('What confines it besides the filter, from before its first instruction to its end.');
 
+const programSchema = z
+  .strictObject({
+    why: whyText,
+    path: z
+      .string()
+      .min(1)
+      .describe('The executable. A link is followed once, at launch; the file must stay the same from then on.'),
+    args: names.optional().describe('All of its arguments. Nobody can add any.'),
+    stdio: z
+      .enum(['streams', 'socket'])
+      .optional()
+      .describe('streams (the default): stdin and stdout are a socket or a file each. socket: one socket is both.'),
+    profile: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        'The profile, of one stage, that confines it: a shipped one or an absolute path. Default: named-program.',
+      ),
+    seconds: z.number().int().min(1).max(86_400).optional().describe('It is killed after so long. Default: 600.'),
+    'at-once': z.number().int().min(1).max(16).optional().describe('How many of it may run together. Default: 1.'),
+  })
+  .describe('A program that the broker may have run for the VM, each time exactly so.');
+
 /** A whole profile. The order of `stages` is the order in which they are entered. */
 export const profileSchema = z.strictObject({
   ...sharedSchema,
   name: z.string().min(1),
   vmm: z.string().min(1).describe('Which adapter runs the VMM, such as qemu.'),
   layers: layersSchema.optional(),
+  programs: z.record(z.string(), programSchema).optional().describe('Programs that `exec` rules can name.'),
   stages: z.record(z.string(), stageSchema),
 });
 
 export type RawLayers = z.infer<typeof layersSchema>;
+export type RawProgram = z.infer<typeof programSchema>;
 export type RawRule = z.infer<typeof ruleSchema>;
 export type RawBrokerRule = z.infer<typeof brokerRuleSchema>;
 export type RawBroker = z.infer<typeof brokerSchema>;

@@ -103,7 +103,35 @@ export interface BrokerRule {
   readonly source: Source;
 }
 
-export type BrokerRequestKind = 'connect' | 'bind' | 'open' | 'tap' | 'device' | 'memory' | 'terminal' | 'pair';
+export type BrokerRequestKind =
+  | 'connect'
+  | 'bind'
+  | 'open'
+  | 'tap'
+  | 'device'
+  | 'memory'
+  | 'terminal'
+  | 'pair'
+  | 'exec';
+
+/** A program that can be run for the VM, by its name. Nothing of how it is started comes from who asks for it. */
+export interface NamedProgram {
+  readonly name: string;
+  /** Absolute. */
+  readonly path: string;
+  /** Without argv[0]. */
+  readonly args: readonly string[];
+  /** `streams`: stdin and stdout are a socket (or a file) each; `socket`: one socket is both. */
+  readonly stdio: 'streams' | 'socket';
+  /** The profile that confines it: a shipped one's name, or an absolute path. */
+  readonly profile: string;
+  /** It is killed when it has run for so long. */
+  readonly seconds: number;
+  /** How many of it may run together. */
+  readonly atOnce: number;
+  readonly why: string;
+  readonly source: Source;
+}
 
 export interface Requirements {
   /** Kinds of descriptors, or paths of devices, that no thread may hold. */
@@ -139,6 +167,8 @@ export interface ResolvedProfile {
   readonly arch: Arch;
   readonly stages: readonly ResolvedStage[];
   readonly hosts?: PinnedHosts;
+  /** What `exec` rules name. */
+  readonly programs?: readonly NamedProgram[];
 }
 
 /** One call as the kernel shows it to a filter (struct seccomp_data). */

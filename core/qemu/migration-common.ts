@@ -16,6 +16,8 @@ export interface MigrationReport {
 
 export interface MigrationSettings {
   readonly channels: number;
+  /** False where nobody answers: a stream that goes one way. */
+  readonly answers?: boolean;
   readonly maxBytesPerSecond?: number;
   readonly downtimeLimitMs?: number;
 }
@@ -38,7 +40,7 @@ export async function configureMigration(qmp: QmpClient, settings: MigrationSett
     capabilities: [
       { capability: 'events', state: true },
       // The receiver says whether it could load what it got; without it, the sender may call complete what nobody can run.
-      { capability: 'return-path', state: true },
+      { capability: 'return-path', state: settings.answers ?? true },
       { capability: 'multifd', state: channels > 1 },
     ],
   });

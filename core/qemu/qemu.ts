@@ -10,6 +10,7 @@ import { warmUpFileLocks } from './file-locks.ts';
 import { Hotplug } from './hotplug.ts';
 import { cancelMigration, type MigrateOptions, type MigrationReport, migrate } from './migrate.ts';
 import { type AcceptOptions, acceptMigration, contWhenArrived, type IncomingMigration } from './migrate-incoming.ts';
+import { migrateFrom, migrateInto, type StreamOptions } from './migrate-stream.ts';
 import { isFinal, migrationEvents } from './migration-common.ts';
 import { QmpClient, type QmpClientOptions } from './qmp-client.ts';
 import type { QemuVersion } from './qmp-message.ts';
@@ -121,6 +122,16 @@ export class Qemu implements Vmm {
   /** Makes a QEMU that was started with `-incoming defer` listen; see `acceptMigration()`. */
   async acceptMigration(address: string, options: AcceptOptions = {}): Promise<IncomingMigration> {
     return await acceptMigration(this, this.#fds, address, options);
+  }
+
+  /** Migrates this VM into a stream that goes one way, such as the stdin of a program that packs it; see `migrateInto()`. */
+  async migrateInto(stream: OwnedFd, options: StreamOptions = {}): Promise<MigrationReport> {
+    return await migrateInto(this.qmp, stream, options);
+  }
+
+  /** Lets in what such a stream holds, in a QEMU that was started with `-incoming defer`; see `migrateFrom()`. */
+  async migrateFrom(stream: OwnedFd, options: StreamOptions & { readonly paused?: boolean } = {}): Promise<void> {
+    await migrateFrom(this.qmp, stream, options);
   }
 
   /** For a QEMU that was started with `-incoming ADDR`: lets the guest run when it has arrived. No time limit by default. */

@@ -17,7 +17,20 @@ test('the hello names the profile, the stage and the limits', async () => {
     stage: 'start',
     limits: { maxRequestBytes: 4096 },
     requests: [
-      ...['connect', 'bind', 'open', 'tap', 'device', 'memory', 'terminal', 'pair', 'release'],
+      ...[
+        'connect',
+        'bind',
+        'open',
+        'tap',
+        'device',
+        'memory',
+        'terminal',
+        'pair',
+        'exec',
+        'started',
+        'ended',
+        'release',
+      ],
       ...['stage', 'threads', 'grant', 'revoke', 'agent', 'agents', 'log', 'attachListener', 'status', 'shutdown'],
     ],
   });

@@ -11,6 +11,7 @@ test('counters are told as Prometheus reads them, labels escaped', () => {
     threads: [],
     broker: { pid: 8, alive: true, allowed: 5, denied: 2, pending: 1, restarts: 3 },
     grants: [],
+    programs: [],
     mayGrant: [],
   });
   for (const line of text.trimEnd().split('\n'))

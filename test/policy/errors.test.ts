@@ -427,6 +427,20 @@ const cases: readonly Case[] = [
     code: 'address',
     says: 'network interface',
   },
+  {
+    name: 'a program that is not defined',
+    text: `${head}programs: { pack: { path: /bin/gzip, why: w } }\nstages:\n  start:\n    broker: { exec: [{ grant: [pakc], why: w }] }`,
+    at: 'p.yaml:7:32',
+    code: 'unknown-program',
+    says: '"pack"',
+  },
+  {
+    name: 'a program with a relative path',
+    text: `${head}programs: { pack: { path: gzip, why: w } }\nstages: { start: {} }`,
+    at: 'p.yaml:4:13',
+    code: 'wrong-value',
+    says: 'no absolute path',
+  },
 ];
 
 describe('a faulty profile', () => {
