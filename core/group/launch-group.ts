@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readFileSync } from 'node:fs';
-import { RatchetError } from '../errors.ts';
 import { EventStream } from '../launch/events.ts';
 import { Group } from './group.ts';
 import type { MemberOptions } from './member.ts';
-import { parseGroup } from './parse-group.ts';
+import { type GroupSource, readGroup } from './read-group.ts';
 import type { GroupSpec } from './spec.ts';
 
 export interface LaunchGroupOptions {
-  /** A group file, or its content as an object. */
-  readonly group: string | Readonly<Record<string, unknown>>;
+  readonly group: GroupSource;
   /** Replace the file's variables. */
   readonly variables?: Readonly<Record<string, string>>;
   /** By member. */
@@ -29,8 +26,7 @@ const defaultDeadlineMs = 30_000;
  * @throws RatchetError GROUP_INVALID for the file; of a member's launch, with its name. Nothing is left running then.
  */
 export async function launchGroup(options: LaunchGroupOptions): Promise<Group> {
-  const { text, file } = textOf(options.group);
-  const spec = parseGroup(text, { file, variables: options.variables ?? {} });
+  const spec = readGroup(options.group, { variables: options.variables ?? {} });
   const group = new Group({
     spec,
     options: options.members ?? {},
@@ -52,22 +48,8 @@ export async function launchGroup(options: LaunchGroupOptions): Promise<Group> {
  */
 export function readAddition(
   group: Group,
-  addition: LaunchGroupOptions['group'],
+  addition: GroupSource,
   variables: Readonly<Record<string, string>> = {},
 ): GroupSpec {
-  const { text, file } = textOf(addition);
-  return parseGroup(text, { file, variables, running: group.members });
-}
-
-function textOf(group: LaunchGroupOptions['group']): { readonly text: string; readonly file: string } {
-  if (typeof group !== 'string') return { text: JSON.stringify(group, undefined, 2), file: '<object>' };
-  try {
-    return { text: readFileSync(group, 'utf8'), file: group };
-  } catch (cause) {
-    throw new RatchetError('GROUP_INVALID', `the group file ${group} cannot be read`, {
-      errno: (cause as NodeJS.ErrnoException).code ?? 'EIO',
-      next: 'give the path of a group file; docs/groups.md has the form',
-      cause,
-    });
-  }
+  return readGroup(addition, { variables, running: group.members });
 }

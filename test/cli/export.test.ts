@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, describe, expect, test } from 'vitest';
+import { packagePath } from '../../native/package-path.ts';
 import { Folder, smallProfile } from './fixtures.ts';
 import { ratchet } from './ratchet.ts';
 
@@ -15,6 +16,15 @@ function write(format: string, ...args: readonly string[]): { readonly file: str
   expect({ status, stdout }).toEqual({ status: 0, stdout: '' });
   return { file, stderr };
 }
+
+const whole = [
+  '--group',
+  packagePath('examples/group/whole.yaml'),
+  '--set',
+  'kernel=/vmlinuz',
+  '--set',
+  'initrd=/initrd',
+];
 
 describe('ratchet export', () => {
   test('to oci: diff with the stage shows what the report says, and no more', () => {
@@ -79,7 +89,38 @@ describe('ratchet export', () => {
     ['a listener for a format without', ['--to', 'raw', small, '--stage', 'start', '--listener', '/x'], 'who listens'],
     ['a file that cannot be written', ['--to', 'oci', small, '--stage', 'start', '-o', '/nowhere/x'], 'ENOENT'],
     ['an unknown option', ['--to', 'oci', '--pretty', small], '--pretty'],
+    ['grants for a format of calls', ['--to', 'oci', small, '--stage', 'start', '--allow', 'open=/x'], 'knows calls'],
+    ['a role for a format without threads', ['--to', 'apparmor', 'qemu', '--role', 'vcpu'], 'knows no threads'],
+    ['a profile whose files are not known', ['--to', 'apparmor', small], 'has no layers'],
+    ['a profile and a group', ['--to', 'oci', small, '--group', 'x.yaml', '-o', '/nowhere'], '--group exports no'],
+    ['a group without a folder', ['--to', 'oci', '--group', 'examples/group/whole.yaml'], 'name a folder'],
+    ['neither', ['--to', 'oci'], 'there is nothing to export'],
+    ['a grant for a whole group', ['--to', 'apparmor', '--group', 'x.yaml', '--allow', 'open=/x'], 'of a member'],
   ])('is misuse with %s', (_, args, hint) => {
     expect(ratchet('export', ...args)).toMatchObject({ status: 2, stdout: '', stderr: expect.stringContaining(hint) });
+  });
+
+  test('writes a file for each stage of each member of a group', () => {
+    const to = folder.file('whole');
+    const all = ['export', ...whole, '--arch', 'x86_64', '-o', to, '--json'];
+    const { status, stdout } = ratchet(...all, '--to', 'oci');
+    expect(status).toBe(0);
+    const members = ['net', 'storage', 'tpm', 'vmm'];
+    const stages = ['running', 'sealed', 'start'];
+    const files = members.flatMap((member) => stages.map((stage) => `${member}-${stage}.json`));
+    expect(readdirSync(to).sort()).toEqual(files);
+    expect((JSON.parse(stdout) as readonly { member: string; file: string }[]).map(({ file }) => file).sort()).toEqual(
+      files.map((file) => `${to}/${file}`),
+    );
+  });
+
+  test('writes one AppArmor profile a member, with what the group file lets it have', () => {
+    const to = folder.file('mac');
+    const disk = '/srv/vm1/disk.img';
+    expect(ratchet('export', '--to', 'apparmor', ...whole, '--set', `disk=${disk}`, '-o', to).status).toBe(0);
+    expect(readdirSync(to).sort()).toEqual(['net.apparmor', 'storage.apparmor', 'tpm.apparmor', 'vmm.apparmor']);
+    expect(readFileSync(`${to}/storage.apparmor`, 'utf8')).toContain(`profile ratchet-whole-storage `);
+    expect(readFileSync(`${to}/storage.apparmor`, 'utf8')).toContain(`"${disk}" rwk,`);
+    expect(readFileSync(`${to}/tpm.apparmor`, 'utf8')).not.toContain(disk);
   });
 });

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which files a program may have: those that it opens itself, as its `layers` list them, and those that its broker opens for it, because AppArmor asks again when
+// a descriptor arrives.
+import { parsePathRule } from '../../policy/address/index.ts';
+import type { Layers } from '../../policy/layers.ts';
+import { mayPermit } from '../../policy/may-permit.ts';
+import type { BrokerRule, FilterPolicy } from '../../policy/types.ts';
+
+export interface FileFacts {
+  readonly filter: FilterPolicy;
+  readonly broker: readonly BrokerRule[];
+  readonly layers: Layers;
+  /** The program's own file, where it does not lie beneath what `layers` reads. */
+  readonly program: string | undefined;
+}
+
+/** Nothing there is a library. */
+const withoutLibraries = /^\/(dev|etc|proc|sys)(\/|$)/;
+const protExec = 4n;
+
+/** A rule each. */
+export function fileRules({ filter, broker, layers, program }: FileFacts): readonly string[] {
+  // PROT_EXEC with every choice of PROT_READ and PROT_WRITE.
+  const mapsCode = [0n, 1n, 2n, 3n].some((others) => mayPermit(filter, 'mmap', { 2: protExec | others }));
+  const locks = mayPermit(filter, 'flock') || mayPermit(filter, 'fcntl') ? 'k' : '';
+  const code = (path: string): string => (mapsCode && !withoutLibraries.test(path) ? 'mr' : 'r');
+  const opens = broker.filter(({ request }) => request === 'open');
+  const granted = opens.filter(({ refuseErrno }) => refuseErrno === undefined);
+  // What it may open by itself its broker does not refuse.
+  const refused = ownOpens(filter) ? [] : opens.filter(({ refuseErrno }) => refuseErrno !== undefined);
+  return [
+    ...(program === undefined ? [] : [`${quoted(program)} mr,`]),
+    ...layers.files.read.map((path) => `${beneath(path)} ${code(path)},`),
+    ...(layers.files.write ?? []).map((path) => `${beneath(path)} rw${locks},`),
+    ...granted.map(({ target }) => {
+      const { pattern, readOnly } = parsePathRule(target);
+      return `${quoted(pattern)} ${readOnly ? 'r' : 'rw'}${locks},`;
+    }),
+    ...broker.flatMap(deviceRules),
+    ...refused.map(({ target }) => {
+      const { pattern, readOnly } = parsePathRule(target);
+      return `audit deny ${quoted(pattern)} ${readOnly ? 'r' : 'rw'},`;
+    }),
+  ];
+}
+
+/** Whether the kernel opens files for it that no broker has judged. */
+export function ownOpens(filter: FilterPolicy): boolean {
+  return ['open', 'openat', 'openat2', 'creat'].some((call) => mayPermit(filter, call));
+}
+
+/** A request's own node. Memory files and pairs have none, and AppArmor does not ask about them. */
+function deviceRules({ request, refuseErrno }: BrokerRule): readonly string[] {
+  if (refuseErrno !== undefined) return [];
+  if (request === 'tap') return ['/dev/net/tun rw,'];
+  return request === 'terminal' ? ['/dev/ptmx rw,', '/dev/pts/* rw,'] : [];
+}
+
+/** The path itself, whatever it is, and what lies beneath it. */
+function beneath(path: string): string {
+  return path === '/' ? '/{,**}' : quoted(path, '{,/,/**}');
+}
+
+/**
+ * `*` and a `/**` at the end mean the same in both grammars, and the rest is meant as it stands. Inside of quotes a backslash takes the meaning from the
+ * character after it; there is no other way to write a quote.
+ */
+function quoted(path: string, tail = ''): string {
+  return `"${path.replace(/[\\"?[\]{}^,@]/g, '\\$&')}${tail}"`;
+}
