@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { bindControl, type ControlServer } from '../control/server.ts';
 import { RatchetError } from '../errors.ts';
+import { type BrokerNamespace, brokerNamespaces } from '../launch/broker-namespaces.ts';
 import { EventStream, type SandboxEvent } from '../launch/events.ts';
 import { shellStatus } from '../launch/exit-status.ts';
 import { launchVmm } from '../launch/launch.ts';
@@ -35,6 +36,7 @@ interface RunOptions {
   readonly trail?: string;
   readonly agents?: string;
   readonly brokerRestarts?: number;
+  readonly brokerNamespaces?: readonly BrokerNamespace[];
 }
 
 const ownFailure = 125;
@@ -82,6 +84,11 @@ export function addRun(program: Command): void {
       '--broker-restarts <count>',
       'brokers that may follow one that died, within a minute (default: 3)',
       parseCountOrNone,
+    )
+    .option(
+      '--broker-namespaces <kinds>',
+      `namespaces of the broker's own, comma-separated: ${brokerNamespaces.join(', ')}`,
+      parseNamespaces,
     )
     .option('--keep-capabilities', 'do not drop capabilities from the VMM')
     .passThroughOptions()
@@ -140,9 +147,19 @@ const notForGroups = [
   'trail',
   'agents',
   'brokerRestarts',
+  'brokerNamespaces',
   'optional',
   'keepCapabilities',
 ] as const;
+
+function parseNamespaces(text: string): readonly BrokerNamespace[] {
+  return text.split(',').map((name) => {
+    const kind = brokerNamespaces.find((each) => each === name);
+    if (kind === undefined)
+      throw misuse(`${JSON.stringify(name)} is no kind of namespace`, `write some of ${brokerNamespaces.join(', ')}`);
+    return kind;
+  });
+}
 
 function misuse(what: string, next: string): RatchetError {
   return new RatchetError('ARGUMENT_INVALID', what, { next });
@@ -189,6 +206,7 @@ async function run(command: readonly [string, ...string[]], options: RunOptions)
       ...(options.trail === undefined ? {} : { trail: options.trail }),
       ...(options.agents === undefined ? {} : { agents: { path: options.agents } }),
       ...(options.brokerRestarts === undefined ? {} : { brokerRestarts: options.brokerRestarts }),
+      ...(options.brokerNamespaces === undefined ? {} : { brokerNamespaces: options.brokerNamespaces }),
       signal: ending,
       events,
       ...(options.profile === undefined ? {} : { profile: options.profile }),

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The broker looked at from outside, as the VMM is: what it said of itself counts for nothing here, except where the kernel shows nothing (Landlock).
-import { readFileSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
 import { type Inspection, type NativeError, native } from '../../native/index.ts';
 import type { Confinement } from '../broker/confinement.ts';
 import { RatchetError } from '../errors.ts';
 import { OwnedFd } from '../owned-fd.ts';
 import { capabilityNames } from '../self/capabilities.ts';
 import { ownFilterCount, statusField } from '../stages/tasks.ts';
+import { type BrokerNamespace, namesInProc } from './broker-namespaces.ts';
 import type { Mechanism } from './report.ts';
 
 export interface BrokerAttestation {
@@ -15,9 +16,18 @@ export interface BrokerAttestation {
 }
 
 /** Checks every thread of a broker that has said hello. `deadlineMs`: for looking at a thread. */
-export function attestBroker(pid: number, confinement: Confinement, deadlineMs: number): BrokerAttestation {
+export function attestBroker(
+  pid: number,
+  confinement: Confinement,
+  deadlineMs: number,
+  own: readonly BrokerNamespace[] = [],
+): BrokerAttestation {
   const inspection = inspect(pid, deadlineMs);
-  const checks = [seccomp(inspection, confinement), capabilities(pid, inspection.threads, confinement)];
+  const checks = [
+    seccomp(inspection, confinement),
+    capabilities(pid, inspection.threads, confinement),
+    ...(own.length === 0 ? [] : [namespaces(pid, inspection.threads, own)]),
+  ];
   return {
     ok: checks.every(({ ok }) => ok),
     mechanisms: [...checks.map(({ mechanism }) => mechanism), landlock(confinement)],
@@ -35,8 +45,13 @@ function inspect(pid: number, deadlineMs: number): Inspection {
 }
 
 /** @throws RatchetError VERIFICATION_FAILED. */
-export function requireConfined(pid: number, confinement: Confinement, deadlineMs: number): void {
-  const { ok, mechanisms } = attestBroker(pid, confinement, deadlineMs);
+export function requireConfined(
+  pid: number,
+  confinement: Confinement,
+  deadlineMs: number,
+  own: readonly BrokerNamespace[] = [],
+): void {
+  const { ok, mechanisms } = attestBroker(pid, confinement, deadlineMs, own);
   if (ok) return;
   const missed = mechanisms.filter(({ state }) => state === 'absent').map(({ name, reason }) => `${name}: ${reason}`);
   throw new RatchetError(
@@ -107,6 +122,16 @@ function capabilities(pid: number, threads: Inspection['threads'], { capabilitie
     ok: true,
     mechanism: { name, state: 'enforced', reason: held === 0n ? 'none' : capabilityNames(held).join(', ') },
   };
+}
+
+/** Threads can be in different ones: each is looked at. */
+function namespaces(pid: number, threads: Inspection['threads'], own: readonly BrokerNamespace[]): Check {
+  const name = 'broker-namespaces';
+  for (const kind of own.map((each) => namesInProc[each]))
+    for (const { tid } of threads)
+      if (readlinkSync(`/proc/${pid}/task/${tid}/ns/${kind}`) === readlinkSync(`/proc/self/ns/${kind}`))
+        return missing(name, `thread ${tid} is in the launcher's ${kind}`);
+  return { ok: true, mechanism: { name, state: 'enforced', reason: own.join(', ') } };
 }
 
 function landlock({ landlock: domain }: Confinement): Mechanism {

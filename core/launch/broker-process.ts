@@ -11,6 +11,7 @@ import type { ResolvedProfile } from '../policy/types.ts';
 import type { ProgramRunner } from '../programs/runner.ts';
 import { requireConfined } from './attest-broker.ts';
 import { confinementFor } from './broker-confinement.ts';
+import { type BrokerNamespace, checkNamespaces, failedStep, inNamespaces } from './broker-namespaces.ts';
 import { exitOf } from './exit-status.ts';
 import { TrailFile } from './trail-file.ts';
 
@@ -32,6 +33,8 @@ export interface BrokerOptions {
   readonly maxRefusals?: number;
   /** Starts the programs that it orders. */
   readonly programs?: ProgramRunner;
+  /** Kinds of namespaces that it gets for itself. */
+  readonly namespaces?: readonly BrokerNamespace[] | undefined;
   /** For its hello. */
   readonly deadlineMs: number;
   /** Shared memory for the broker that may follow. */
@@ -49,6 +52,7 @@ export interface BrokerOptions {
  * It ends when our end of the channel closes, however that happens, and removes the socket files that it bound and `ownedPaths`.
  */
 export async function startBroker(options: BrokerOptions): Promise<BrokerProcess> {
+  checkNamespaces(options.namespaces ?? [], options.profile);
   const confinement = confinementFor({
     profile: options.profile,
     ownedPaths: options.ownedPaths,
@@ -57,7 +61,9 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerProcess
     withoutLandlock: options.optional?.includes('broker-landlock') ?? false,
   });
   const [ours, theirs] = native.socketPair({ type: 'seqpacket' });
-  const child = spawnBroker(theirs, options, confinement);
+  const [status, stagerEnd] = native.socketPair({ type: 'seqpacket' });
+  using stagerStatus = new OwnedFd(status);
+  const child = spawnBroker(theirs, stagerEnd, options, confinement);
   const failedToStart = new Promise<never>((_, reject) => child.once('error', reject));
   const client = new BrokerClient(ours);
   options.programs?.serve(client);
@@ -66,6 +72,12 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerProcess
   } catch (cause) {
     client.close();
     child.kill('SIGKILL');
+    const failed = failedStep(stagerStatus);
+    if (failed !== undefined)
+      throw new RatchetError('STAGER_FAILED', `the broker was not put into namespaces of its own: step ${failed}`, {
+        next: 'new namespaces take CAP_SYS_ADMIN',
+        cause,
+      });
     throw new RatchetError('BROKER_DIED', 'the broker did not come up', {
       next: 'build the checkout with `npm run build` and look at the broker log',
       cause,
@@ -74,7 +86,7 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerProcess
   failedToStart.catch(() => undefined);
   if (child.pid === undefined) throw new RatchetError('BROKER_DIED', 'the broker has no process id');
   try {
-    requireConfined(child.pid, confinement, options.deadlineMs);
+    requireConfined(child.pid, confinement, options.deadlineMs, options.namespaces);
   } catch (error) {
     client.close();
     child.kill('SIGKILL');
@@ -99,17 +111,20 @@ export async function endBroker({ client, child }: BrokerProcess): Promise<void>
 }
 
 /** Our copy of the broker's end is closed before anyone waits on ours: a broker that dies must be seen to. */
-function spawnBroker(theirs: number, options: BrokerOptions, own: Confinement): ChildProcess {
+function spawnBroker(theirs: number, status: number, options: BrokerOptions, own: Confinement): ChildProcess {
   using brokerEnd = new OwnedFd(theirs);
+  using statusEnd = new OwnedFd(status);
   using profile = new OwnedFd(
     native.memfd({ name: 'ratchet-profile', data: encodeProfile(options.profile), seal: true }),
   );
   using confinement = new OwnedFd(
     native.memfd({ name: 'ratchet-confinement', data: encodeConfinement(own), seal: true }),
   );
+  const within = inNamespaces(options.namespaces ?? []);
   return spawn(
-    process.execPath,
+    within[0] ?? process.execPath,
     [
+      ...within.slice(1),
       ...brokerNodeFlags,
       packagePath('dist/brokers/main.js'),
       ...options.ownedPaths.flatMap((path) => ['--owns', path]),
@@ -124,6 +139,7 @@ function spawnBroker(theirs: number, options: BrokerOptions, own: Confinement): 
         profile.fd,
         confinement.fd,
         options.journal.fd,
+        ...(within.length === 0 ? [] : [statusEnd.fd]),
       ],
       env: {},
     },

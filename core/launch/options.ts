@@ -2,6 +2,7 @@
 import type { Writable } from 'node:stream';
 import type { LayerOptions } from '../layers/plan.ts';
 import type { Grant } from '../policy/index.ts';
+import type { BrokerNamespace } from './broker-namespaces.ts';
 import type { EventStream } from './events.ts';
 import type { StdioKind } from './stager.ts';
 
@@ -41,6 +42,8 @@ export interface LaunchOptions {
   readonly trail?: string;
   /** A unix seqpacket socket at which processes of these users (default: this process's own) may ask the broker for what its rules judge (brokers/PROTOCOL.md). */
   readonly agents?: { readonly path: string; readonly users?: readonly number[] };
+  /** Kinds of namespaces that the broker gets for itself; `net` only where it makes no connections and taps. Takes root. */
+  readonly brokerNamespaces?: readonly BrokerNamespace[];
   /** Mechanisms that may be missing on this kernel; the report shows them as absent then. `broker-landlock` is the only one. */
   readonly optional?: readonly 'broker-landlock'[];
   /** How many brokers may follow one that died, within a minute. Default 3. With 0 the death of the broker ends brokered calls (ENOSYS). */

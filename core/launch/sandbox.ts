@@ -25,6 +25,7 @@ import type { ThreadKeeper } from '../vmm/thread-keeper.ts';
 import type { PreparedVmm, Vmm, VmmHost } from '../vmm/vmm.ts';
 import { attestBroker, type BrokerAttestation } from './attest-broker.ts';
 import type { BrokerKeeper } from './broker-keeper.ts';
+import type { BrokerNamespace } from './broker-namespaces.ts';
 import type { EventStream, SandboxEvent } from './events.ts';
 import { describeExit, type ExitStatus, exitOf } from './exit-status.ts';
 import { KernelRecords } from './kernel-records.ts';
@@ -42,6 +43,7 @@ export interface SandboxParts<V extends Vmm> {
   readonly source: ProgramSource;
   readonly path: string;
   readonly broker: BrokerKeeper;
+  readonly brokerNamespaces: readonly BrokerNamespace[];
   readonly programs: ProgramRunner;
   readonly process: StagedProcess;
   /** Our end of the VMM's channel. */
@@ -301,7 +303,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
   #attestBroker(): BrokerAttestation {
     const { pid, confinement } = this.#parts.broker.current;
     if (this.#brokerAlive) {
-      const found = attestBroker(pid, confinement, this.#parts.deadlineMs);
+      const found = attestBroker(pid, confinement, this.#parts.deadlineMs, this.#parts.brokerNamespaces);
       // It may have ended while we looked.
       if (found.ok || readTasks(pid).length > 0) return found;
     }

@@ -162,6 +162,7 @@ void parse_arguments(int argc, char** argv, Plan& plan) {
   plan.group = -1;
   bool keep_given = false;
   bool without_listener = false;
+  bool without_filter = false;
 
   int index = 1;
   for (; index < argc && strcmp(argv[index], "--") != 0; ++index) {
@@ -184,6 +185,11 @@ void parse_arguments(int argc, char** argv, Plan& plan) {
     if (strcmp(option, "--no-listener") == 0) {
       if (without_listener) misuse("given twice", option);
       without_listener = true;
+      continue;
+    }
+    if (strcmp(option, "--no-filter") == 0) {
+      if (without_filter) misuse("given twice", option);
+      without_filter = true;
       continue;
     }
     if (index + 1 == argc) misuse("unknown, or without its value", option);
@@ -223,15 +229,16 @@ void parse_arguments(int argc, char** argv, Plan& plan) {
     }
   }
 
-  plan.listener = !without_listener;
+  plan.listener = !without_listener && !without_filter;
   if (plan.status_fd < 0) misuse("missing", "--status-fd");
-  if (plan.filter_fd < 0) misuse("missing", "--filter-fd");
+  if (without_filter && (without_listener || plan.filter_fd >= 0)) misuse("goes with no filter", "--no-filter");
+  if (!without_filter && plan.filter_fd < 0) misuse("missing", "--filter-fd");
   if (!keep_given) misuse("missing", "--keep");
   if (plan.program == nullptr) misuse("missing", "--exec");
   if (plan.landlock.path_count > 0 && !plan.landlock.wanted) misuse("missing", "--landlock");
   if (plan.filter_fd == plan.status_fd) misuse("one number for two fds", "--filter-fd");
   if (kept(plan, plan.status_fd)) misuse("kept, but it is ours", "--status-fd");
-  if (kept(plan, plan.filter_fd)) misuse("kept, but it is ours", "--filter-fd");
+  if (plan.filter_fd >= 0 && kept(plan, plan.filter_fd)) misuse("kept, but it is ours", "--filter-fd");
   if (index + 1 >= argc) misuse("missing", "-- ARGV0");
   plan.argv = argv + index + 1;
 }

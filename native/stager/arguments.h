@@ -40,6 +40,7 @@ struct Limit {
 /// The command line, and what the first steps learn.
 struct Plan {
   int status_fd;
+  /// -1 with --no-filter.
   int filter_fd;
   /// Ascending, each once.
   int kept_fds[max_kept_fds];
@@ -70,9 +71,9 @@ struct Plan {
 /// Step `arguments`. Should understand the command line completely; mustn't guess: an option that is unknown, double,
 /// missing or not understood fails with EINVAL, and a line on stderr names it.
 ///
-///     ratchet-stager --status-fd N --filter-fd N --keep N,N,... [--rlimit NAME=SOFT:HARD]... [--drop-capabilities] [--scope-signals]
+///     ratchet-stager --status-fd N [--filter-fd N] --keep N,N,... [--rlimit NAME=SOFT:HARD]... [--drop-capabilities] [--scope-signals]
 ///                    [--namespaces BITS] [--user UID:GID] [--lock-securebits] [--landlock FS:NET:SCOPED] [--landlock-path ACCESS:PATH]...
-///                    [--parent-pid PID] [--no-listener] --exec PATH -- ARGV0 [ARGUMENT...]
+///                    [--parent-pid PID] [--no-listener | --no-filter] --exec PATH -- ARGV0 [ARGUMENT...]
 ///
 /// NAME is that of an RLIMIT_ constant without the prefix, SOFT and HARD are numbers or `unlimited`. `--keep ''` keeps none.
 void parse_arguments(int argc, char** argv, Plan& plan);

@@ -19,7 +19,7 @@
 //     {"step":"listener","waitKillable":BOOL,"signalScope":BOOL}  with the notification listener over SCM_RIGHTS, once the filter
 //                                              is on;
 //     {"step":"filter","signalScope":BOOL}     instead, with --no-listener: nobody counts execs then, so the filter must refuse a
-//                                              second one by other means;
+//                                              second one by other means; and with --no-filter, for a program that filters itself;
 //     {"step":NAME,"errno":NUMBER}             when the step NAME failed; we exit with 127 then.
 // The end of the pair without a failure means that the exec has happened (or that somebody killed us: the launcher sees
 // which by our exit status).

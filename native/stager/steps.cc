@@ -25,6 +25,7 @@
 
 void read_filter(Plan& plan) {
   constexpr const char* step = "filter-read";
+  if (plan.filter_fd < 0) return;
   struct stat status;
   if (fstat(plan.filter_fd, &status) < 0) fail(step, errno);
   const auto size = static_cast<size_t>(status.st_size);
@@ -182,6 +183,7 @@ bool scope_signals(const Plan& plan) {
 }
 
 Installed install_filter(const Plan& plan) {
+  if (plan.filter_fd < 0) return {-1, false};
   // The kernel only reads the program; its struct has no const form.
   const sock_fprog program{plan.instruction_count, const_cast<sock_filter*>(plan.instructions)};
   constexpr unsigned long wanted = SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;

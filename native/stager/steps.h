@@ -9,7 +9,7 @@
 /// Should: copy the start filter from --filter-fd into memory.
 /// Mustn't: judge it; the kernel does that when it is installed.
 /// Needs: nothing.
-/// Leaves behind: the program in the plan. An empty file, or one that is no whole number of instructions, is EINVAL; more
+/// Leaves behind: the program in the plan; nothing with --no-filter. An empty file, or one that is no whole number of instructions, is EINVAL; more
 /// than 4096 instructions E2BIG.
 void read_filter(Plan& plan);
 
@@ -118,7 +118,7 @@ struct Installed {
 };
 
 /// Step `filter`.
-/// Should: install the start filter, with a listener unless --no-listener, and WAIT_KILLABLE_RECV where the kernel has it (5.19).
+/// Should: unless --no-filter was given (for who filters itself), install the start filter, with a listener unless --no-listener, and WAIT_KILLABLE_RECV where the kernel has it (5.19).
 /// Mustn't: hide that it has not: the message to the launcher says so.
 /// Needs: forbid_new_privileges or CAP_SYS_ADMIN; no listener from an outer supervisor (EBUSY).
 /// Leaves behind: the filter. From here on only sendmsg, close, execveat, exit_group and write are called.

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ownFilterCount } from '../../core/stages/tasks.ts';
 import { native } from '../../native/index.ts';
 import { assemble, type FilterRule, nr, oneExecOnly, verdict } from './assemble.ts';
 import { buildProgram } from './build-program.ts';
@@ -122,6 +124,15 @@ describe('the status socket', () => {
     staged.close();
   });
 
+  it('says the same with --no-filter, and none is on', async () => {
+    const options = ['--status-fd', '3', '--keep', '0,1,2', '--no-filter', '--exec', '/bin/cat', '--'];
+    const staged = stageWith(stagerPath, [...options, 'cat', '/proc/self/status'], new Uint8Array(8), []);
+    expect(await staged.packet()).toEqual({ report: { step: 'filter', signalScope: false }, fds: [] });
+    expect(await staged.packet()).toBeUndefined();
+    expect(await staged.stdout).toMatch(new RegExp(`^Seccomp_filters:\\t${ownFilterCount()}$`, 'm'));
+    staged.close();
+  });
+
   it('says that a kernel has no WAIT_KILLABLE_RECV', async () => {
     const waitKillableAndListener = (1 << 5) | (1 << 3);
     const staged = underFilter(
@@ -186,6 +197,8 @@ describe('each step that fails is named with its errno', () => {
     ['a limit with more behind it', ['--rlimit', 'CORE=1:1x']],
     ['a limit given twice', ['--rlimit', 'CORE=1:1', '--rlimit', 'CORE=1:1']],
     ['a flag given twice', ['--no-listener', '--no-listener']],
+    ['no filter and a filter', ['--no-filter']],
+    ['no filter and no listener', ['--no-filter', '--no-listener']],
     ['a second --keep', ['--keep', '0']],
     ['parent pid 0', ['--parent-pid', '0']],
     ['a parent pid that is no number', ['--parent-pid', '1 ']],
