@@ -4,38 +4,11 @@ import { readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { BrokerClient } from '../../core/broker/client.ts';
-import { OwnedFd } from '../../core/owned-fd.ts';
-import { addressToSockaddr, parseAddress } from '../../core/policy/address/index.ts';
-import { native } from '../../native/index.ts';
 import { packagePath } from '../../native/package-path.ts';
 import { waitFor } from '../launch/processes.ts';
+import { fullListener } from './full-listener.ts';
 import { profileOf } from './policy.ts';
-import { fdCount, hex, scratch, startBroker, startVictim } from './rig.ts';
-
-/** A listener whose queue is full: a connect to it waits. */
-function fullListener(path: string): Disposable & { readonly address: string } {
-  const address = addressToSockaddr(parseAddress(`unix:${path}`));
-  const sockets = Array.from(
-    { length: 3 },
-    () => new OwnedFd(native.createSocket({ domain: 1, type: 1, protocol: 0 })),
-  );
-  const [listener, ...fillers] = sockets as [OwnedFd, OwnedFd, OwnedFd];
-  native.bindSocket({ fd: listener.fd, address });
-  native.listenSocket({ fd: listener.fd, backlog: 0 });
-  for (const { fd } of fillers) {
-    try {
-      native.connectSocket({ fd, address });
-    } catch {
-      // Full already.
-    }
-  }
-  return {
-    address: hex(address),
-    [Symbol.dispose]: () => {
-      for (const socket of sockets) socket.close();
-    },
-  };
-}
+import { fdCount, scratch, startBroker, startVictim } from './rig.ts';
 
 test('a broker that is killed fails every request that is under way, at once', async () => {
   using folder = scratch();

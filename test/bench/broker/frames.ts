@@ -18,6 +18,8 @@ const seeds: readonly Request[] = [
   { type: 'tap', id: 7n, name: 'rt%d', multiQueue: true, bridge: 'br0' },
   { type: 'device', id: 7n, kind: 'char', major: 1, minor: 3, access: 'rw' },
   { type: 'memory', id: 7n, bytes: 4096, seals: ['grow'] },
+  { type: 'exec', id: 7n, program: 'pack', output: '/tmp/x' },
+  { type: 'ended', id: 7n, number: 1, what: 'exited', errno: 5 },
   { type: 'grant', id: 7n, request: 'open', target: '/x', throughEpoch: 0, uses: 1, forMs: 5 },
   { type: 'status', id: 7n },
 ];

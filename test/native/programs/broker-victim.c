@@ -90,6 +90,38 @@ static void path_call(const char *verb, const char *rest) {
   say("%s", outcome(result));
 }
 
+// burst THREADS CALLS PATH: so many threads open the path so often, all at once. How many of the calls worked.
+static pthread_barrier_t all_ready;
+static atomic_int opened;
+static int calls_each;
+
+static void *burst_thread(void *path) {
+  pthread_barrier_wait(&all_ready);
+  for (int call = 0; call < calls_each; ++call) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) continue;
+    atomic_fetch_add(&opened, 1);
+    close(fd);
+  }
+  return NULL;
+}
+
+static void burst(const char *rest) {
+  int threads;
+  char path[4200] = "";
+  sscanf(rest, "%d %d %4199s", &threads, &calls_each, path);
+  pthread_t *made = calloc(threads, sizeof *made);
+  pthread_attr_t small;
+  pthread_attr_init(&small);
+  pthread_attr_setstacksize(&small, 64 * 1024);
+  pthread_barrier_init(&all_ready, NULL, threads);
+  for (int index = 0; index < threads; ++index)
+    if (pthread_create(&made[index], &small, burst_thread, path) != 0) return say("no thread %d", index);
+  for (int index = 0; index < threads; ++index) pthread_join(made[index], NULL);
+  free(made);
+  say("%d", atomic_load(&opened));
+}
+
 // sendto|sendmsg FAMILY TYPE FLAGS HEX: the bytes sent (6 when all), or the errno. sendcontrol: with a control message. sendpeer: HEX is connected to first.
 static void send_call(const char *verb, const char *rest) {
   int family, type, flags;
@@ -276,6 +308,7 @@ static void run(char *line) {
   else if (!strcmp(verb, "swap")) swap(rest);
   else if (!strcmp(verb, "edge")) edge(rest);
   else if (!strcmp(verb, "race")) race(rest);
+  else if (!strcmp(verb, "burst")) burst(rest);
   else if (!strcmp(verb, "flood")) flood(rest);
   else if (!strcmp(verb, "ptrace")) say("%s", outcome(ptrace(PTRACE_TRACEME, 0, NULL, NULL)));
   else if (!strcmp(verb, "efault")) say("%s", outcome(syscall(SYS_connect, socket(AF_INET, SOCK_STREAM, 0), 8, 16)));
