@@ -44,10 +44,10 @@ export class Agents {
       if (error !== undefined)
         session.broker.reporter.broker(`the channel of agent ${asker.thread} was cut off`, { error });
     };
-    const channel = new Channel(channelFd.fd, {
-      onPacket: (data, fds) => {
+    const channel = new Channel(channelFd.fd, session.broker.flows, {
+      onPacket: (data, fds, begun) => {
         try {
-          conversation.accept(data, fds);
+          conversation.accept(data, fds, begun);
         } finally {
           for (const fd of fds) fd.close();
         }

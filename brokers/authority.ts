@@ -11,6 +11,8 @@ export interface Permit {
   readonly rule: BrokerRule;
   /** Asked again right before the call and before an fd is sent: a stage or a revocation may have come in between. */
   readonly holds: () => boolean;
+  /** Whether the same wish gets the same verdict until the stage changes: the profile's own rules permit it, and nothing is used up. */
+  readonly lasts: () => boolean;
 }
 
 export class Authority {
@@ -41,7 +43,7 @@ export class Authority {
       const own = taken.filter(({ good }) => good()).map(({ parsed }) => parsed);
       return judge([...this.#rules(), ...own], wish).granted;
     };
-    return { granted: true, rule, holds };
+    return { granted: true, rule, holds, lasts: () => taken.length === 0 && this.#stages.epoch === epoch };
   }
 
   #rules(): readonly ParsedRule[] {

@@ -2,6 +2,7 @@
 import type { Authority } from './authority.ts';
 import type { BoundFiles } from './bound-files.ts';
 import type { OwnConfinement } from './confine.ts';
+import type { Flows } from './flows.ts';
 import type { Journal } from './journal.ts';
 import type { OneProgram } from './notify/execveat.ts';
 import type { Patience } from './patience.ts';
@@ -28,4 +29,5 @@ export interface Broker {
   readonly journal: Journal;
   readonly threads: ThreadRoles;
   readonly running: RunningPrograms;
+  readonly flows: Flows;
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type BrokerEvent, encodeServerMessage, protocolLimits, type ServerMessage } from '../core/broker/protocol.ts';
 import { OwnedFd } from '../core/owned-fd.ts';
-import { native, type Watch } from '../native/index.ts';
+import { type Begun, type Door, native, type Watch } from '../native/index.ts';
+import type { Flows } from './flows.ts';
 
 /** Packets that wait for a full socket: every outstanding result fits, and some events. */
 const maxQueuedEvents = 128;
@@ -14,22 +15,36 @@ interface Outgoing {
 }
 
 export interface ChannelHandlers {
-  /** `fds` are the callee's to close. A throw ends the channel. */
-  readonly onPacket: (data: Buffer, fds: OwnedFd[]) => void;
+  /** `fds` and what was begun are the callee's to close. A throw ends the channel. */
+  readonly onPacket: (data: Buffer, fds: OwnedFd[], begun: Begun | undefined) => void;
   readonly onEnd: (error: unknown) => void;
 }
 
 /** The launcher's channel: packets in, packets out in order, nothing lost but events (and then it says how many). */
 export class Channel {
   readonly #fd: number;
+  readonly #flows: Flows;
   readonly #handlers: ChannelHandlers;
+  /** Flows answer requests here, unless somebody has shut it. */
+  readonly door: Door;
+  readonly #lastId = new BigUint64Array(1);
+  readonly #shut = new BigUint64Array(1);
   readonly #queue: Outgoing[] = [];
   #watch: Watch;
   #lostEvents = 0;
+  #waitsForRoom = false;
   #ended = false;
 
-  constructor(fd: number, handlers: ChannelHandlers) {
+  constructor(fd: number, flows: Flows, handlers: ChannelHandlers) {
     this.#fd = fd;
+    this.#flows = flows;
+    this.door = native.openRequestDoor({
+      fd,
+      maxBytes: protocolLimits.maxRequestBytes,
+      lastId: this.#lastId,
+      shut: this.#shut,
+      trail: flows.trail,
+    });
     this.#handlers = handlers;
     this.#watch = this.#listen(false);
   }
@@ -56,6 +71,24 @@ export class Channel {
     this.#push({ data: encodeServerMessage({ type: 'event', event }), fds: [], isEvent: true });
   }
 
+  /** The greatest number of a request so far. */
+  get lastId(): bigint {
+    return this.#lastId[0] ?? 0n;
+  }
+
+  set lastId(id: bigint) {
+    this.#lastId[0] = id;
+  }
+
+  /** No flow answers a request until it was opened as often as it was shut. */
+  shutDoor(): void {
+    this.#shut[0] = (this.#shut[0] ?? 0n) + 1n;
+  }
+
+  openDoor(): void {
+    this.#shut[0] = (this.#shut[0] ?? 0n) - 1n;
+  }
+
   /** Ends it from this side. */
   close(): void {
     this.#end(undefined);
@@ -80,6 +113,9 @@ export class Channel {
         return;
       }
       if (sent < 0) {
+        // What flows answer must not overtake what waits.
+        if (!this.#waitsForRoom) this.shutDoor();
+        this.#waitsForRoom = true;
         this.#rewatch(true);
         return;
       }
@@ -87,16 +123,19 @@ export class Channel {
       for (const fd of next.fds) fd.close();
       this.#queue.shift();
     }
+    if (this.#waitsForRoom) this.openDoor();
+    this.#waitsForRoom = false;
   }
 
   #listen(writable: boolean): Watch {
-    return native.watchFd({ fd: this.#fd, readable: true, writable }, (events) => {
+    const onEvents = (events: { readonly readable: boolean; readonly writable: boolean; readonly hangup: boolean }) => {
       if (events.writable && this.#queue.length > 0) {
         this.#flush();
         if (this.#queue.length === 0 && !this.#ended) this.#rewatch(false);
       }
       if (events.readable || events.hangup) this.#receive();
-    });
+    };
+    return native.watchFd({ fd: this.#fd, readable: true, writable }, onEvents, this.door);
   }
 
   #rewatch(writable: boolean): void {
@@ -107,7 +146,7 @@ export class Channel {
   #receive(): void {
     try {
       for (let packets = 0; packets < maxPacketsPerTurn && !this.#ended; packets += 1) {
-        const received = native.receiveMessage({ fd: this.#fd, maxBytes: protocolLimits.maxRequestBytes, maxFds: 1 });
+        const received = native.receiveRequest({ door: this.door });
         if (received.kind === 'again') return;
         if (received.kind === 'end') {
           this.#end(undefined);
@@ -116,6 +155,7 @@ export class Channel {
         this.#handlers.onPacket(
           received.data,
           received.fds.map((fd) => new OwnedFd(fd)),
+          received.begun,
         );
       }
     } catch (error) {
@@ -127,6 +167,7 @@ export class Channel {
     if (this.#ended) return;
     this.#ended = true;
     this.#watch.close();
+    this.#flows.leave(this.door);
     for (const { fds } of this.#queue.splice(0)) for (const fd of fds) fd.close();
     this.#handlers.onEnd(isPeerGone(error) ? undefined : error);
   }

@@ -16,6 +16,8 @@ export interface DialOptions {
   readonly family: number;
   /** Whether the caller's socket blocks: then the answer is the connection's fate, otherwise what a non-blocking connect says now. */
   readonly blocking: boolean;
+  /** What connect(2) has said on this socket already: 0 or an errno. */
+  readonly begun?: number | undefined;
   /** For a blocking one. Infinity leaves it to the kernel's own limits. */
   readonly timeoutMs: number;
   /** How long a full queue of a unix listener is tried again. */
@@ -54,15 +56,15 @@ class DialAttempt implements Dial {
   }
 
   start(): void {
-    const { address } = this.#options;
-    if (address.kind === 'unix') {
+    const { address, begun } = this.#options;
+    if (address.kind === 'unix' && (begun === undefined || begun === errno.EAGAIN)) {
       const failed = this.#pinSocket(address.path);
       if (failed !== 0) {
         this.#finish(failed);
         return;
       }
     }
-    this.#connect();
+    this.#connect(begun);
   }
 
   #pinSocket(path: string): number {
@@ -79,20 +81,22 @@ class DialAttempt implements Dial {
     this.#release();
   };
 
-  #connect(): void {
+  #connect(begun?: number): void {
     const { fd, blocking, permitted } = this.#options;
     if (!permitted()) {
       this.#finish(errno.EACCES);
       return;
     }
     let state: 'connected' | 'inprogress' | number;
-    try {
-      // The flag belongs to the open file description, which the VMM shares: it is set around the call alone.
-      if (blocking) setNonBlocking(fd.fd, true);
-      state = native.connectSocket({ fd: fd.fd, address: this.#sockaddr() });
-    } catch (error) {
-      state = errnoOf(error);
-    }
+    if (begun !== undefined) state = begun === 0 ? 'connected' : begun === errno.EINPROGRESS ? 'inprogress' : begun;
+    else
+      try {
+        // The flag belongs to the open file description, which the VMM shares: it is set around the call alone.
+        if (blocking) setNonBlocking(fd.fd, true);
+        state = native.connectSocket({ fd: fd.fd, address: this.#sockaddr() });
+      } catch (error) {
+        state = errnoOf(error);
+      }
     // An earlier connect on this socket is still under way: a blocking caller waits for it (connect(2)).
     if (state === errno.EALREADY && blocking) state = 'inprogress';
     if (state === 'inprogress' && blocking) this.#waitForFate();

@@ -14,6 +14,8 @@ const at = {
   denied: 40,
   slot: 48,
   refusals: 52,
+  /** In the machine's own byte order: the addon counts here. */
+  byFlows: 56,
 } as const;
 const slotBytes = 120 * 1024;
 const slotAt = (slot: number): number => 1024 + slot * slotBytes;
@@ -43,24 +45,23 @@ export type Snapshot = z.infer<typeof snapshotSchema>;
 export class Journal {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
+  /** How many requests and calls flows answered. */
+  readonly byFlows: BigUint64Array;
+  /** The words that `received` reads, for who receives calls. */
+  readonly receivedWords: BigUint64Array;
 
   constructor(memory: ArrayBuffer) {
     if (memory.byteLength < journalBytes) throw new Error(`a journal of ${memory.byteLength} bytes`);
     this.#bytes = new Uint8Array(memory);
     this.#view = new DataView(memory);
+    this.byFlows = new BigUint64Array(memory, at.byFlows, 1);
+    this.receivedWords = new BigUint64Array(memory, at.receivedAny, 3);
   }
 
   /** Ids of the calls that were received, the first and the last; undefined when there was none. */
   get received(): { readonly first: bigint; readonly last: bigint } | undefined {
     if (this.#view.getUint32(at.receivedAny) === 0) return undefined;
     return { first: this.#view.getBigUint64(at.firstId), last: this.#view.getBigUint64(at.lastId) };
-  }
-
-  receivedCall(id: bigint): void {
-    this.#view.setBigUint64(at.lastId, id);
-    if (this.#view.getUint32(at.receivedAny) !== 0) return;
-    this.#view.setBigUint64(at.firstId, id);
-    this.#view.setUint32(at.receivedAny, 1);
   }
 
   get epoch(): number {

@@ -9,17 +9,20 @@ import type { Wish } from './judge.ts';
 
 type ConnectWish = Extract<Wish, { request: 'connect' }>;
 
-/** A permit to connect that also depends on where the path leads, once that was looked at: what is taken away of either ends it. */
+/** A permit to connect that also depends on where the path leads, once that was looked at: what is taken away of either ends it, and a link may be changed. */
 export function alongLinks(
   authority: Authority,
   wish: ConnectWish,
   permit: Permit,
 ): Permit & { readonly follow: () => string | undefined } {
   let atEnd: Permit | undefined;
+  let looked = false;
   return {
     ...permit,
+    lasts: () => permit.lasts() && !looked,
     holds: () => permit.holds() && (atEnd?.holds() ?? true),
     follow: () => {
+      looked = true;
       const followed = followLinks(authority, wish);
       atEnd = followed?.permit;
       return unixPath(followed?.wish.address);

@@ -13,6 +13,7 @@ import { BoundFiles } from './bound-files.ts';
 import type { Broker } from './broker.ts';
 import { Channel } from './channel.ts';
 import { OwnConfinement } from './confine.ts';
+import { Flows, maxFlows } from './flows.ts';
 import { closeInheritedFds } from './inherited-fds.ts';
 import { Journal, monotonicMs } from './journal.ts';
 import { OneProgram } from './notify/execveat.ts';
@@ -43,7 +44,11 @@ await main();
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
-    options: { owns: { type: 'string', multiple: true }, 'max-refusals': { type: 'string' } },
+    options: {
+      owns: { type: 'string', multiple: true },
+      'max-refusals': { type: 'string' },
+      'max-flows': { type: 'string' },
+    },
   });
   const bound = new BoundFiles(values.owns ?? []);
   ignoreTerminalSignals();
@@ -57,10 +62,15 @@ async function main(): Promise<void> {
   closeSync(journalFd);
   const own = await OwnConfinement.enter(confinement);
 
-  const channel = new Channel(channelFd, {
-    onPacket: (data, fds) => {
+  // The hello comes first, whatever there is to tell of the broker before.
+  const early: BrokerEvent[] = [];
+  let tell = (event: BrokerEvent): void => void early.push(event);
+  const reporter = new Reporter((event) => tell(event));
+  const flows = new Flows(journal.byFlows, reporter, Number(values['max-flows'] ?? maxFlows));
+  const channel = new Channel(channelFd, flows, {
+    onPacket: (data, fds, begun) => {
       try {
-        conversation.accept(data, fds);
+        conversation.accept(data, fds, begun);
       } finally {
         for (const fd of fds) fd.close();
       }
@@ -70,10 +80,6 @@ async function main(): Promise<void> {
       end(error === undefined ? exitCode.done : exitCode.protocol);
     },
   });
-  // The hello comes first, whatever there is to tell of the broker before.
-  const early: BrokerEvent[] = [];
-  let tell = (event: BrokerEvent): void => void early.push(event);
-  const reporter = new Reporter((event) => tell(event));
   const grants = new RuntimeGrants(
     (grant, end) => {
       reporter.grantChanged(stages.current.stage.name, grant, end);
@@ -97,6 +103,7 @@ async function main(): Promise<void> {
     journal,
     threads: new ThreadRoles(),
     running: new RunningPrograms((order, fds) => channel.send({ ...order, type: 'start' }, fds)),
+    flows,
   };
   restore(broker, journal);
   reporter.onCount = () => journal.counted(reporter.allowed, reporter.denied);
@@ -108,7 +115,10 @@ async function main(): Promise<void> {
     if (!journal.write({ ...grants.keep(), bound: bound.list() }))
       reporter.broker('the journal is full: a broker that takes over will know less');
   };
-  grants.onChange = keep;
+  grants.onChange = () => {
+    flows.clear();
+    keep();
+  };
   bound.onChange = keep;
   let loop: NotifyLoop | undefined;
   const session: Session = {
@@ -128,6 +138,7 @@ async function main(): Promise<void> {
 
   // Exiting closes the listener: every call that waits, and every later one, then gets ENOSYS from the kernel.
   function end(code: number): never {
+    reporter.summarise();
     bound.removeAll();
     process.exit(code);
   }

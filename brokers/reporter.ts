@@ -51,6 +51,8 @@ export class Reporter {
   allowed = 0;
   denied = 0;
   onCount: () => void = () => undefined;
+  /** Before anything is told: what was decided earlier and is not told yet. */
+  catchUp: () => void = () => undefined;
   readonly #file: LogFile;
   readonly #log: Logger;
   readonly #send: (event: BrokerEvent) => void;
@@ -67,6 +69,7 @@ export class Reporter {
   }
 
   refusal(refusal: Refusal): void {
+    this.catchUp();
     if (refusal.soak === 'permitted') this.allowed += 1;
     else this.denied += 1;
     this.onCount();
@@ -108,8 +111,25 @@ export class Reporter {
   }
 
   granted(granted: Granted): void {
+    this.catchUp();
     this.allowed += 1;
     this.onCount();
+    this.#tellGranted(granted, sinceUs(granted.startedMs));
+  }
+
+  /** Counted when it was decided. `us`: microseconds it took. */
+  grantedByFlow(granted: Omit<Granted, 'startedMs'>, us: number): void {
+    this.#tellGranted(granted, us);
+  }
+
+  /** So many grants more, of which nothing but their number is known. */
+  countedOnly(count: number): void {
+    this.#grants.holdBack(count);
+    // Until there is room again nobody is told of what flows decide.
+    if (count > 0 || !this.#grants.hasRoom) this.#summariseSoon();
+  }
+
+  #tellGranted(granted: Omit<Granted, 'startedMs'>, us: number): void {
     if (!this.#grants.take()) {
       this.#summariseSoon();
       return;
@@ -126,7 +146,7 @@ export class Reporter {
       outcome,
       errno: granted.errno === 0 ? null : errnoText(granted.errno),
       rule: ruleText(rule),
-      us: sinceUs(granted.startedMs),
+      us,
     });
     const found = { file: rule.source.file, line: rule.source.line, why: clip(rule.why) };
     this.#send({ time: now(), type: 'grant', stage, ...asker, request, target, outcome, rule: found });
@@ -134,6 +154,7 @@ export class Reporter {
 
   /** A grant of the launcher came or went. */
   grantChanged(stage: string, { terms, parsed }: RuntimeGrant, outcome: 'added' | GrantEnd): void {
+    this.catchUp();
     const { request, target } = terms;
     const { rule } = parsed;
     this.#log.info({ verdict: 'grant', ...launcherAsks, stage, request, target, outcome, rule: ruleText(rule) });
@@ -160,13 +181,20 @@ export class Reporter {
     return this.#grants.hasRoom;
   }
 
+  /** Milliseconds until it is so; 0 when it is. */
+  get roomForGrantInMs(): number {
+    return this.#grants.roomInMs;
+  }
+
   violation(stage: string, asker: Asker, words: string): void {
+    this.catchUp();
     const { tid, thread } = asker;
     this.#log.error({ verdict: 'violation', stage, tid, thread, words });
     this.#send({ time: now(), type: 'violation', stage, tid, thread, words });
   }
 
   stage(stage: string, epoch: number): void {
+    this.catchUp();
     this.#log.info({ verdict: 'stage', stage, epoch });
     this.#send({ time: now(), type: 'stage', stage, epoch, what: 'the broker judges by this stage' });
   }
@@ -184,6 +212,7 @@ export class Reporter {
 
   /** Takes the fd. */
   logTo(file: OwnedFd): void {
+    this.catchUp();
     this.#file.use(file);
   }
 
@@ -192,6 +221,7 @@ export class Reporter {
     what: string,
     detail: { readonly count?: number; readonly next?: string; readonly error?: unknown } = {},
   ): void {
+    this.catchUp();
     const { error, ...told } = detail;
     this.#log.warn({ verdict: 'broker', what, ...told, error: error instanceof Error ? error.message : undefined });
     this.#send({ time: now(), type: 'broker', what: clip(what), ...told });
@@ -205,6 +235,7 @@ export class Reporter {
   summarise(): void {
     clearTimeout(this.#summary);
     this.#summary = undefined;
+    this.catchUp();
     const refusals = this.#refusals.drain();
     const grants = this.#grants.drain();
     this.#file.flush();

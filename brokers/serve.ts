@@ -10,8 +10,10 @@ import {
 } from '../core/broker/protocol.ts';
 import { RatchetError } from '../core/errors.ts';
 import type { OwnedFd } from '../core/owned-fd.ts';
+import type { Begun } from '../native/index.ts';
 import type { Broker } from './broker.ts';
 import type { Channel } from './channel.ts';
+import { Frame } from './frame.ts';
 import { errno } from './linux.ts';
 import { agentRequest, agentsRequest } from './requests/agents.ts';
 import { attachListenerRequest } from './requests/attach-listener.ts';
@@ -59,6 +61,7 @@ interface Row<T extends RequestType> {
     request: Extract<Request, { type: T }>,
     reply: Reply,
     fd: OwnedFd | undefined,
+    frame: Frame,
   ) => void;
 }
 
@@ -70,7 +73,7 @@ export const requestTable: { readonly [T in RequestType]: Row<T> } = {
     judged: true,
     once: false,
     agents: true,
-    handler: ({ broker }, request, reply) => connectRequest(broker, request, reply),
+    handler: ({ broker }, request, reply, _, frame) => connectRequest(broker, request, reply, frame),
   },
   bind: {
     stages: 'all',
@@ -234,7 +237,6 @@ export const requestTable: { readonly [T in RequestType]: Row<T> } = {
 export class Conversation {
   readonly #session: Session;
   readonly #channel: Channel;
-  #lastId = 0n;
   #outstanding = 0;
 
   constructor(session: Session, channel: Channel) {
@@ -261,27 +263,30 @@ export class Conversation {
   }
 
   /** Serves one packet. @throws RatchetError BROKER_PROTOCOL: the channel must end. */
-  accept(data: Uint8Array, fds: readonly OwnedFd[]): void {
+  accept(data: Uint8Array, fds: readonly OwnedFd[], begun?: Begun): void {
+    using frame = new Frame(data, this.#channel.door, begun);
     const request = decodeRequest(data);
     if (!this.#mayAsk(request.type))
       throw new RatchetError('BROKER_PROTOCOL', `a ${request.type} request, which is the launcher's alone`);
     if (fds.length !== requestTable[request.type].fds)
       throw new RatchetError('BROKER_PROTOCOL', `a ${request.type} request with ${fds.length} fds`);
-    if (request.id <= this.#lastId)
-      throw new RatchetError('BROKER_PROTOCOL', `request id ${request.id} after ${this.#lastId}`);
-    this.#lastId = request.id;
-    this.#serve(request, fds[0]);
+    const { lastId } = this.#channel;
+    if (request.id <= lastId) throw new RatchetError('BROKER_PROTOCOL', `request id ${request.id} after ${lastId}`);
+    this.#channel.lastId = request.id;
+    this.#serve(request, fds[0], frame);
   }
 
-  #serve<T extends RequestType>(request: Extract<Request, { type: T }>, fd: OwnedFd | undefined): void {
+  #serve<T extends RequestType>(request: Extract<Request, { type: T }>, fd: OwnedFd | undefined, frame: Frame): void {
     let open = true;
     const reply: Reply = (result, ...resultFds) => {
       if (!open) throw new Error(`a second answer to request ${request.id}`);
       open = false;
+      if (this.#outstanding === protocolLimits.maxOutstanding) this.#channel.openDoor();
       this.#outstanding -= 1;
       this.#channel.send({ ...result, type: 'result', id: request.id }, resultFds);
     };
     this.#outstanding += 1;
+    if (this.#outstanding === protocolLimits.maxOutstanding) this.#channel.shutDoor();
     if (this.#outstanding > protocolLimits.maxOutstanding) {
       reply({
         class: 'busy',
@@ -292,7 +297,7 @@ export class Conversation {
     }
     const row = requestTable[request.type as T];
     try {
-      row.handler(this.#session, request, reply, fd);
+      row.handler(this.#session, request, reply, fd, frame);
     } catch (error) {
       this.#session.broker.reporter.broker('a request handler failed; the request was refused', { error });
       if (open) failed(reply, 'the broker failed to serve this', errno.EIO, 'this is a bug: see its log');

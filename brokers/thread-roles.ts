@@ -27,6 +27,11 @@ export class ThreadRoles {
     this.#least = least.toSorted((a, b) => a.filters - b.filters);
   }
 
+  /** So far no thread was given one. */
+  get haveNoRoles(): boolean {
+    return this.#least.length === 0;
+  }
+
   /** Its role, or those that it may have. To be asked while the thread waits: its number and its filters cannot change then. */
   rolesOf(tid: number): readonly string[] {
     if (this.#least.length === 0) return [];

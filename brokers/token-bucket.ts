@@ -34,6 +34,16 @@ export class TokenBucket {
     return true;
   }
 
+  /** Milliseconds until the next is let through; 0 when it would be now. */
+  get roomInMs(): number {
+    return this.hasRoom ? 0 : ((1 - this.#tokens) / this.#perSecond) * 1000;
+  }
+
+  /** Some that were held back elsewhere. */
+  holdBack(count: number): void {
+    this.#heldBack += count;
+  }
+
   /** How many were held back since the last time this was asked. */
   drain(): number {
     const count = this.#heldBack;

@@ -27,6 +27,32 @@ export interface Notification {
   readonly args: readonly [bigint, bigint, bigint, bigint, bigint, bigint];
 }
 
+/** A door of the broker, where flows answer what was decided before (native/sys/flow.h). Opaque. */
+export type Door = { readonly door: unique symbol };
+
+/** A connection that a flow began, and that goes on elsewhere: `errno` is what connect(2) said, 0 when it was made. The fd is the receiver's. */
+export interface Begun {
+  readonly flow: number;
+  readonly errno: number;
+  readonly fd: number;
+}
+
+/** Bytes for connect(2). `pinFd` passes to the flow: what `path` names, without any link, when they lead to it; -1 and '' when they do not. */
+export interface FlowTarget {
+  readonly address: Uint8Array;
+  readonly pinFd: number;
+  readonly path: string;
+}
+
+/** What a flow did. Of a request tid is 0 and thread is empty. */
+export interface FlowRecord {
+  readonly flow: number;
+  readonly tid: number;
+  readonly thread: string;
+  readonly errno: number;
+  readonly microseconds: number;
+}
+
 export interface Watch {
   close(): void;
 }
@@ -94,10 +120,12 @@ export interface Native {
   /**
    * Adopts nothing: calls back on the event loop when the fd is readable/writable/hung up, until closed. Sets O_NONBLOCK (libuv does).
    * An fd with a pending error is reported once, as everything asked for and `hangup`; close the watch then. One watch an fd: EEXIST.
+   * `door` serves before, and when nothing is left nobody is called.
    */
   watchFd(
     options: { fd: number; readable: boolean; writable: boolean },
     callback: (events: { readable: boolean; writable: boolean; hangup: boolean }) => void,
+    door?: Door,
   ): Watch;
   /** socket(2) with SOCK_CLOEXEC | SOCK_NONBLOCK. */
   createSocket(options: { domain: number; type: number; protocol: number }): number;
@@ -168,6 +196,62 @@ export interface Native {
   answerWithFd(options: { listenerFd: number; id: bigint; fd: number; closeOnExec: boolean }): boolean;
   /** Sets SYNC_WAKE_UP where the kernel has it; returns whether it does. */
   setSyncWakeUp(options: { listenerFd: number }): boolean;
+
+  // doors and flows
+  /**
+   * `served` counts decisions of flows; before `tellFrom` (nanoseconds of CLOCK_MONOTONIC) they are only counted. Calls back `delayMs` after the first record that
+   * was not taken; at `room` records flows pass on what they would answer.
+   */
+  openFlowTrail(
+    options: { served: BigUint64Array; tellFrom: BigUint64Array; room: number; delayMs: number },
+    callback: () => void,
+  ): unknown;
+  takeFlowRecords(options: { trail: unknown }): FlowRecord[];
+  /** `lastId`: of the requests that were accepted, the greatest number. While `shut` is not 0 no flow answers. The fd stays the caller's, and open. */
+  openRequestDoor(options: {
+    fd: number;
+    maxBytes: number;
+    lastId: BigUint64Array;
+    shut: BigUint64Array;
+    trail: unknown;
+  }): Door;
+  /** As receiveMessage with one fd at most, for the next request that no flow answers. */
+  receiveRequest(options: { door: Door }): Received & { readonly begun?: Begun };
+  /** Makes a socket, connects it and sends it with `reply`, whenever `request` comes with any number in its 8 bytes at `idAt`. False when a number is not within. */
+  addRequestFlow(
+    options: FlowTarget & {
+      door: Door;
+      flow: number;
+      request: Uint8Array;
+      idAt: number;
+      domain: number;
+      type: number;
+      reply: Uint8Array;
+      replyIdAt: number;
+    },
+  ): boolean;
+  /** `nr` and `auditArch`: of connect(2). `received`: three words for the ids of what was received, big-endian: whether any, the first, the last. */
+  openCallDoor(options: {
+    listenerFd: number;
+    nr: number;
+    auditArch: number;
+    received: BigUint64Array;
+    trail: unknown;
+  }): Door;
+  /** As receiveNotification, for the next call that no flow answers. */
+  receiveCall(options: { door: Door }): (Notification & { readonly begun?: Begun }) | undefined;
+  /** Connects the caller's own socket, whenever one of this kind is asked to connect to exactly the bytes `asked`. */
+  addCallFlow(
+    options: FlowTarget & {
+      door: Door;
+      flow: number;
+      domain: number;
+      type: number;
+      protocol: number;
+      asked: Uint8Array;
+    },
+  ): void;
+  forgetFlow(options: { door: Door; flow: number }): void;
 
   // this process itself; none of it can be undone
   /** The kernel's Landlock ABI, 0 without it. */

@@ -2,7 +2,7 @@
 // The thread whose call was notified. A tid may be recycled at any moment, so whatever is read or taken by tid counts only when the notification is
 // still valid afterwards: then the thread was alive, waiting in this very call, all along (seccomp_unotify(2)).
 import { OwnedFd } from '../../core/owned-fd.ts';
-import { type Notification, native } from '../../native/index.ts';
+import { type Begun, type Notification, native } from '../../native/index.ts';
 import { errno } from '../linux.ts';
 import { errnoOf } from '../native-errno.ts';
 import { readSmallFile } from '../read-file.ts';
@@ -31,15 +31,24 @@ export class Caller {
   readonly startedMs = performance.now();
   readonly #listenerFd: number;
   /** `deferred`: somebody took on to answer later. */
+  #begun: Begun | undefined;
   #state: 'waiting' | 'deferred' | 'answered' = 'waiting';
 
-  constructor(listenerFd: number, notification: Notification) {
+  constructor(listenerFd: number, notification: Notification & { readonly begun?: Begun }) {
     this.#listenerFd = listenerFd;
+    this.#begun = notification.begun;
     this.notification = notification;
   }
 
   get settled(): boolean {
     return this.#state !== 'waiting';
+  }
+
+  /** The connection that a flow has begun for this call, once. */
+  takeBegun(): { readonly flow: number; readonly socket: OwnedFd; readonly errno: number } | undefined {
+    const begun = this.#begun;
+    this.#begun = undefined;
+    return begun === undefined ? undefined : { ...begun, socket: new OwnedFd(begun.fd) };
   }
 
   /** Promises an answer later. */

@@ -6,6 +6,7 @@ import { wishArguments } from '../judge.ts';
 import { alongLinks } from '../links.ts';
 import { errno } from '../linux.ts';
 import { isNonBlocking } from '../non-blocking.ts';
+import { goOn, rememberCall } from './flow.ts';
 import { type Call, finishCall, judgeCall, refuseCall } from './judged-call.ts';
 import { readSocketCall } from './socket-call.ts';
 
@@ -15,7 +16,8 @@ const backlogWaitMs = 10_000;
 /** The VMM's own connect(2), performed on its own socket with the copied address. Never waits here: a black hole delays only its own caller. */
 export function connectCall(call: Call): void {
   const { broker, caller } = call;
-  const read = readSocketCall(call);
+  const begun = caller.takeBegun();
+  const read = begun === undefined ? readSocketCall(call) : goOn(call, begun);
   if (read === undefined) return;
   const { socket, family, address } = read;
   const wish = { request: 'connect', address } as const;
@@ -40,6 +42,7 @@ export function connectCall(call: Call): void {
     else if (end()) {
       socket.close();
       finishCall(call, wish, permit.rule, result);
+      if ((result === 0 || result === errno.EINPROGRESS) && permit.lasts()) rememberCall(call, read, permit.rule);
     }
   };
   let cancel: () => void = () => undefined;
@@ -61,6 +64,7 @@ export function connectCall(call: Call): void {
     address,
     family,
     blocking: !isNonBlocking(socket.fd),
+    begun: begun?.errno,
     // The kernel gives up by itself (net.ipv4.tcp_syn_retries).
     timeoutMs: Number.POSITIVE_INFINITY,
     backlogWaitMs,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { OwnedFd } from '../../core/owned-fd.ts';
 import type { BrokerRule } from '../../core/policy/types.ts';
+import type { Door } from '../../native/index.ts';
 import type { Permit } from '../authority.ts';
 import type { Broker } from '../broker.ts';
 import { grantedBefore, targetText, type Wish, wishArguments } from '../judge.ts';
@@ -12,6 +13,8 @@ import type { Caller } from './caller.ts';
 export interface Call {
   readonly broker: Broker;
   readonly caller: Caller;
+  /** Where it came in. */
+  readonly door: Door;
   readonly syscall: string;
   /** Registers by name, for reports. */
   readonly args: () => Readonly<Record<string, string | number>>;

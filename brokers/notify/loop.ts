@@ -10,8 +10,8 @@ import { describeCall } from '../../core/policy/describe-call.ts';
 import { evaluate } from '../../core/policy/evaluate.ts';
 import { judgeThread, type ThreadVerdict } from '../../core/policy/thread-verdict.ts';
 import type { Action } from '../../core/policy/types.ts';
-import { syscallName } from '../../core/tables/index.ts';
-import { native, type Watch } from '../../native/index.ts';
+import { auditArchOf, syscallName, syscallNumber } from '../../core/tables/index.ts';
+import { type Door, native, type Watch } from '../../native/index.ts';
 import type { Broker } from '../broker.ts';
 import { errno, sigkill } from '../linux.ts';
 import { attempt } from '../native-errno.ts';
@@ -66,6 +66,7 @@ const maxReceiveFailures = 16;
 export class NotifyLoop {
   readonly #broker: Broker;
   readonly #listener: OwnedFd;
+  readonly #door: Door;
   readonly #watch: Watch;
   #failures = 0;
   #ended = false;
@@ -76,10 +77,20 @@ export class NotifyLoop {
     this.#listener = listener;
     this.#answerLost();
     native.setSyncWakeUp({ listenerFd: listener.fd });
-    this.#watch = native.watchFd({ fd: listener.fd, readable: true, writable: false }, ({ readable, hangup }) => {
+    const { stages, journal, flows } = broker;
+    const { arch } = stages.profile;
+    this.#door = native.openCallDoor({
+      listenerFd: listener.fd,
+      nr: syscallNumber(arch, 'connect') ?? -1,
+      auditArch: auditArchOf(arch),
+      received: journal.receivedWords,
+      trail: flows.trail,
+    });
+    const onEvents = ({ readable, hangup }: { readonly readable: boolean; readonly hangup: boolean }) => {
       if (readable) this.#serveWaiting();
       if (hangup) this.#end('the VMM has ended: no process uses its filter any more');
-    });
+    };
+    this.#watch = native.watchFd({ fd: listener.fd, readable: true, writable: false }, onEvents, this.#door);
   }
 
   /** Calls that a broker before had received and did not answer: nobody can receive them again, and whether they were performed is not known. */
@@ -100,11 +111,10 @@ export class NotifyLoop {
   #serveWaiting(): void {
     for (let served = 0; served < maxCallsPerTurn && !this.#ended; served += 1) {
       try {
-        const notification = native.receiveNotification({ listenerFd: this.#listener.fd });
+        const notification = native.receiveCall({ door: this.#door });
         if (notification === undefined) return;
         this.#failures = 0;
-        this.#broker.journal.receivedCall(notification.id);
-        serveCall(this.#broker, new Caller(this.#listener.fd, notification));
+        serveCall(this.#broker, new Caller(this.#listener.fd, notification), this.#door);
       } catch (error) {
         this.#failures += 1;
         this.#broker.reporter.broker('the seccomp listener failed', { error });
@@ -118,32 +128,34 @@ export class NotifyLoop {
     if (this.#ended) return;
     this.#ended = true;
     this.#watch.close();
+    this.#broker.flows.leave(this.#door);
     this.#broker.pending.abandonAll();
     this.#listener.close();
     this.#broker.reporter.broker(what);
   }
 }
 
-function serveCall(broker: Broker, caller: Caller): void {
+function serveCall(broker: Broker, caller: Caller, door: Door): void {
   try {
-    decide(broker, caller);
+    decide(broker, caller, door);
   } catch (error) {
     if (error instanceof CallFails) caller.answerErrno(error.errno);
     else if (!(error instanceof CallerGone))
       broker.reporter.broker('a handler failed; the call was refused', { error });
   } finally {
+    caller.takeBegun()?.socket.close();
     if (!caller.settled) attempt(() => caller.answerErrno(errno.EACCES));
   }
 }
 
-function decide(broker: Broker, caller: Caller): void {
+function decide(broker: Broker, caller: Caller, door: Door): void {
   const { nr, auditArch, args, instructionPointer, tid } = caller.notification;
   const { stage } = broker.stages.current;
   const { arch } = broker.stages.profile;
   const made = { nr, auditArch, args, instructionPointer };
   const verdict = judgeThread(stage, made, () => broker.threads.rolesOf(tid));
   const syscall = verdict.syscall?.name ?? syscallName(arch, nr) ?? `syscall ${nr}`;
-  const call: Call = { broker, caller, syscall, args: () => describeCall(arch, syscall, args, readerOf(caller)) };
+  const call: Call = { broker, caller, door, syscall, args: () => describeCall(arch, syscall, args, readerOf(caller)) };
   if (stage.soak === true && verdict.role !== undefined && isToldRefusal(verdict.action)) {
     reportInSoak(call, { verdict, errno: verdict.action.errno });
     // What its role would have refused is as its stage has it: that may leave it to a handler, which judges by memory.

@@ -14,6 +14,9 @@ export interface SocketCall {
   readonly socket: OwnedFd;
   readonly family: number;
   readonly address: Address;
+  /** Both as they were found, for a flow. */
+  readonly kind: SocketKind;
+  readonly bytes: Uint8Array;
 }
 
 /** Undefined when the call was refused and answered. @throws CallFails, CallerGone. */
@@ -43,7 +46,7 @@ export function readSocketAddress(
     const address = readAddress(call, bytes, socket);
     if (address !== undefined) {
       if (kind.family !== (bytes[0] ?? 0) + (bytes[1] ?? 0) * 256) throw new CallFails(errno.EAFNOSUPPORT);
-      if (served(kind)) return { socket, family: kind.family, address };
+      if (served(kind)) return { socket, family: kind.family, address, kind, bytes };
       const found = `type ${kind.type}, protocol ${kind.protocol}`;
       socket.close();
       refuseCall(call, { errno: errno.EACCES, rule: undefined, fix: null, args: { socket: found } });

@@ -5,15 +5,21 @@ import { type Address, parseAddress, parseNamedAddress } from '../../core/policy
 import type { Broker } from '../broker.ts';
 import { dial } from '../dial.ts';
 import { familyOf } from '../families.ts';
+import type { Frame } from '../frame.ts';
 import { alongLinks } from '../links.ts';
 import { errno } from '../linux.ts';
 import { setNonBlocking } from '../non-blocking.ts';
 import { judgeRequest, parseOrFail, replyWithdrawn, reportGranted, sendGranted } from './judged.ts';
-import { makeSocket } from './make-socket.ts';
+import { makeSocket, typeOf } from './make-socket.ts';
 import { failed, type Reply } from './reply.ts';
 
 /** A connected socket, blocking, in the reply. */
-export function connectRequest(broker: Broker, request: Extract<Request, { type: 'connect' }>, reply: Reply): void {
+export function connectRequest(
+  broker: Broker,
+  request: Extract<Request, { type: 'connect' }>,
+  reply: Reply,
+  frame: Frame,
+): void {
   const startedMs = performance.now();
   const address = parseOrFail(() => addressOf(broker, request.address), reply);
   if (address === undefined) return;
@@ -22,7 +28,8 @@ export function connectRequest(broker: Broker, request: Extract<Request, { type:
   if (judged === undefined) return;
   const permit = alongLinks(broker.authority, wish, judged);
   const family = familyOf(address);
-  const socket = makeSocket(address, request, reply);
+  const begun = frame.takeBegun();
+  const socket = begun?.socket ?? makeSocket(address, request, reply);
   if (socket === undefined) return;
   let settled = false;
   // Filled in below, unless the connection is made at once.
@@ -46,12 +53,15 @@ export function connectRequest(broker: Broker, request: Extract<Request, { type:
     }
     setNonBlocking(socket.fd, false);
     sendGranted(broker, permit, reply, {}, socket);
+    if (permit.lasts() && isPlain(request))
+      frame.remember(broker, { request, address, family, type: typeOf(request), rule: permit.rule });
   };
   const dialing = dial({
     fd: socket,
     address,
     family,
     blocking: true,
+    begun: begun?.errno,
     timeoutMs: request.timeoutMs,
     backlogWaitMs: request.timeoutMs,
     permitted: permit.holds,
@@ -73,6 +83,11 @@ export function connectRequest(broker: Broker, request: Extract<Request, { type:
     },
     abandon,
   });
+}
+
+/** Whether the address is all that its socket is made by. A name may mean another address later. */
+function isPlain({ address, keepAlive, interfaceIndex }: Extract<Request, { type: 'connect' }>): boolean {
+  return keepAlive !== true && interfaceIndex === undefined && parseNamedAddress(address) === undefined;
 }
 
 /** A name leads to the first of its pinned addresses that is granted; to the first when none is, so that the refusal names one. */

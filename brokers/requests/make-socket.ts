@@ -12,7 +12,7 @@ type SocketWishes = Pick<Extract<Request, { type: 'connect' }>, 'socket' | 'keep
 
 /** A socket for the address, with the options that were asked for; undefined when that was answered with an error. */
 export function makeSocket(address: Address, wishes: SocketWishes, reply: Reply): OwnedFd | undefined {
-  const { socket: kind = 'stream', keepAlive = false, interfaceIndex } = wishes;
+  const { keepAlive = false, interfaceIndex } = wishes;
   const misfit = misfitOf(address, wishes);
   if (misfit !== undefined) {
     failed(reply, misfit, errno.EINVAL);
@@ -20,7 +20,7 @@ export function makeSocket(address: Address, wishes: SocketWishes, reply: Reply)
   }
   let made: OwnedFd | undefined;
   const result = attempt(() => {
-    made = new OwnedFd(native.createSocket({ domain: familyOf(address), type: socketType[kind], protocol: 0 }));
+    made = new OwnedFd(native.createSocket({ domain: familyOf(address), type: typeOf(wishes), protocol: 0 }));
     const { fd } = made;
     if (keepAlive) native.setSocketOption({ fd, ...socketOption.keepAlive, value: 1 });
     if (interfaceIndex !== undefined)
@@ -30,6 +30,10 @@ export function makeSocket(address: Address, wishes: SocketWishes, reply: Reply)
   made?.close();
   failed(reply, 'no such socket could be made', result);
   return undefined;
+}
+
+export function typeOf({ socket = 'stream' }: SocketWishes): number {
+  return socketType[socket];
 }
 
 function misfitOf(

@@ -14,6 +14,7 @@ export function stageRequest(broker: Broker, request: Extract<Request, { type: '
     });
     return;
   }
+  broker.flows.clear();
   broker.journal.epoch = stages.epoch;
   grants.enterEpoch(stages.epoch);
   pending.recheckAll();

@@ -11,7 +11,7 @@ const maxCeilingBytes = 6_000;
 type GrantInForce = BrokerStatus['grants'][number];
 
 export function statusRequest({ broker, listenerState }: Session, reply: Reply): void {
-  const { stages, reporter, pending, running } = broker;
+  const { stages, reporter, pending, running, flows } = broker;
   const { stage } = stages.current;
   // Those of the launcher first: they are the ones that change.
   const all = [...runtimeGrants(broker), ...profileGrants(broker)];
@@ -22,7 +22,7 @@ export function statusRequest({ broker, listenerState }: Session, reply: Reply):
       pid: process.pid,
       stage: stage.name,
       epoch: stages.epoch,
-      allowed: reporter.allowed,
+      allowed: reporter.allowed + flows.served,
       denied: reporter.denied,
       grants,
       grantsLeftOut: all.length - grants.length,

@@ -7,6 +7,7 @@ import { ok, type Reply } from './reply.ts';
 export function threadsRequest(broker: Broker, request: Extract<Request, { type: 'threads' }>, reply: Reply): void {
   const threads = request.threads.map(([tid, started, role]) => ({ tid, started, role }));
   const least = request.least.map(([role, filters]) => ({ role, filters }));
+  broker.flows.clear();
   broker.threads.learn(least, threads, request.startAnew);
   ok(reply);
 }

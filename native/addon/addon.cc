@@ -4,6 +4,8 @@
 
 static Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   register_messages(env, exports);
+  register_doors(env, exports);
+  register_flow_trail(env, exports);
   register_watch(env, exports);
   register_sockets(env, exports);
   register_files(env, exports);

@@ -5,6 +5,8 @@
 #include <napi.h>
 
 void register_messages(Napi::Env env, Napi::Object exports);
+void register_doors(Napi::Env env, Napi::Object exports);
+void register_flow_trail(Napi::Env env, Napi::Object exports);
 void register_watch(Napi::Env env, Napi::Object exports);
 void register_sockets(Napi::Env env, Napi::Object exports);
 void register_files(Napi::Env env, Napi::Object exports);

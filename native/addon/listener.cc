@@ -2,6 +2,7 @@
 #include "sys/listener.h"
 
 #include "addon/bindings.h"
+#include "addon/door.h"
 #include "addon/errors.h"
 #include "addon/options.h"
 
@@ -26,18 +27,7 @@ Napi::Value receive(const Napi::CallbackInfo& info) {
   if (!received.ok()) return throw_failure(env, received.failure());
   const seccomp_notif* notification = std::get_if<seccomp_notif>(&received.value());
   if (notification == nullptr) return env.Undefined();
-  const Napi::Object result = Napi::Object::New(env);
-  result.Set("id", Napi::BigInt::New(env, static_cast<std::uint64_t>(notification->id)));
-  result.Set("tid", Napi::Number::New(env, notification->pid));
-  result.Set("nr", Napi::Number::New(env, notification->data.nr));
-  result.Set("auditArch", Napi::Number::New(env, notification->data.arch));
-  result.Set("instructionPointer", Napi::BigInt::New(env, static_cast<std::uint64_t>(notification->data.instruction_pointer)));
-  const Napi::Array args = Napi::Array::New(env, 6);
-  for (std::uint32_t index = 0; index < 6; ++index) {
-    args.Set(index, Napi::BigInt::New(env, static_cast<std::uint64_t>(notification->data.args[index])));
-  }
-  result.Set("args", args);
-  return result;
+  return notification_object(env, *notification);
 }
 
 Napi::Value answer(const Napi::CallbackInfo& info) {
@@ -100,6 +90,21 @@ Napi::Value answer_all_lost(const Napi::CallbackInfo& info) {
 }
 
 }  // namespace
+
+Napi::Object ratchet::notification_object(Napi::Env env, const seccomp_notif& notification) {
+  const Napi::Object result = Napi::Object::New(env);
+  result.Set("id", Napi::BigInt::New(env, static_cast<std::uint64_t>(notification.id)));
+  result.Set("tid", Napi::Number::New(env, notification.pid));
+  result.Set("nr", Napi::Number::New(env, notification.data.nr));
+  result.Set("auditArch", Napi::Number::New(env, notification.data.arch));
+  result.Set("instructionPointer", Napi::BigInt::New(env, static_cast<std::uint64_t>(notification.data.instruction_pointer)));
+  const Napi::Array args = Napi::Array::New(env, 6);
+  for (std::uint32_t index = 0; index < 6; ++index) {
+    args.Set(index, Napi::BigInt::New(env, static_cast<std::uint64_t>(notification.data.args[index])));
+  }
+  result.Set("args", args);
+  return result;
+}
 
 void register_listener(Napi::Env env, Napi::Object exports) {
   exports.Set("receiveNotification", Napi::Function::New(env, receive, "receiveNotification"));

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include "addon/bindings.h"
+#include "addon/door.h"
 #include "addon/errors.h"
 #include "addon/options.h"
 
@@ -59,6 +60,21 @@ Napi::Value receive_one(const Napi::CallbackInfo& info) {
   const auto max_fds = static_cast<std::size_t>(options.integer("maxFds", 0, max_fds_per_message));
   if (!options.ok()) return {};
   auto received = receive_message(fd, max_bytes, max_fds);
+  return reception_object(env, received);
+}
+
+Napi::Value close_fd(const Napi::CallbackInfo& info) {
+  Options options(info, "closeFd");
+  const int fd = options.fd("fd");
+  if (!options.ok()) return {};
+  // EINTR and EIO come after the number was freed (close(2)); only a number that was not open is the caller's mistake.
+  if (::close(fd) < 0 && errno == EBADF) return throw_failure(info.Env(), last_failure("close"));
+  return info.Env().Undefined();
+}
+
+}  // namespace
+
+Napi::Value ratchet::reception_object(Napi::Env env, Result<Reception>& received) {
   if (!received.ok()) return throw_failure(env, received.failure());
   const Napi::Object result = Napi::Object::New(env);
   Message* message = std::get_if<Message>(&received.value());
@@ -72,17 +88,6 @@ Napi::Value receive_one(const Napi::CallbackInfo& info) {
   result.Set("fds", fd_array(env, message->fds));
   return result;
 }
-
-Napi::Value close_fd(const Napi::CallbackInfo& info) {
-  Options options(info, "closeFd");
-  const int fd = options.fd("fd");
-  if (!options.ok()) return {};
-  // EINTR and EIO come after the number was freed (close(2)); only a number that was not open is the caller's mistake.
-  if (::close(fd) < 0 && errno == EBADF) return throw_failure(info.Env(), last_failure("close"));
-  return info.Env().Undefined();
-}
-
-}  // namespace
 
 void register_messages(Napi::Env env, Napi::Object exports) {
   exports.Set("socketPair", Napi::Function::New(env, make_socket_pair, "socketPair"));

@@ -99,6 +99,17 @@ std::vector<std::span<const std::uint8_t>> Options::bytes_list(const char* name)
   return list;
 }
 
+std::span<std::uint64_t> Options::words(const char* name, std::size_t at_least) {
+  const Napi::Value value = get(name);
+  if (!ok_) return {};
+  if (value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_biguint64_array) {
+    auto array = value.As<Napi::BigUint64Array>();
+    if (array.ElementLength() >= at_least) return {array.Data(), array.ElementLength()};
+  }
+  refuse(name, "a BigUint64Array of " + std::to_string(at_least) + " or more");
+  return {};
+}
+
 std::uint64_t Options::unsigned64(const char* name) {
   const Napi::Value value = get(name);
   if (!ok_) return 0;

@@ -34,6 +34,8 @@ class Options {
   /// Bytes of a Uint8Array, valid until JavaScript runs again.
   std::span<const std::uint8_t> bytes(const char* name);
   std::vector<std::span<const std::uint8_t>> bytes_list(const char* name);
+  /// A BigUint64Array of at least so many words, which stays where it is as long as JavaScript has it.
+  std::span<std::uint64_t> words(const char* name, std::size_t at_least);
   /// A bigint that fits.
   std::uint64_t unsigned64(const char* name);
   std::int64_t signed64(const char* name);

@@ -11,7 +11,9 @@
 #include <memory>
 
 #include "addon/bindings.h"
+#include "addon/door.h"
 #include "addon/errors.h"
+#include "addon/flow_timer.h"
 #include "addon/options.h"
 
 using namespace ratchet;
@@ -32,6 +34,8 @@ struct Poller {
   std::unique_ptr<Napi::AsyncContext> context;
   napi_async_cleanup_hook_handle cleanup_hook = nullptr;
   std::shared_ptr<Handle> handle;
+  /// Serves first what it can.
+  std::shared_ptr<Door> door;
   /// What was asked for, UV_READABLE and UV_WRITABLE.
   int wanted = 0;
 };
@@ -58,6 +62,11 @@ void on_environment_end(napi_async_cleanup_hook_handle, void* data) {
 
 void on_events(uv_poll_t* poll, int status, int events) {
   auto* poller = static_cast<Poller*>(poll->data);
+  // Nobody is called when there was nothing but what the door has served.
+  if (poller->door != nullptr) {
+    poller->door->begin_turn();
+    if (status == 0 && events == UV_READABLE && !poller->door->serve_ready()) return;
+  }
   const Napi::Env env(poller->env);
   const Napi::HandleScope scope(env);
   // A negative status is libuv's word for EPOLLERR, a refused connection for one: it has stopped watching by then. We report
@@ -68,12 +77,7 @@ void on_events(uv_poll_t* poll, int status, int events) {
   report.Set("writable", Napi::Boolean::New(env, (failed ? poller->wanted : events & poller->wanted) & UV_WRITABLE));
   report.Set("hangup", Napi::Boolean::New(env, failed || (events & UV_DISCONNECT) != 0));
   // The callback may close this watch: `poller` stays until the loop's close phase, with what it holds.
-  poller->callback.MakeCallback(env.Global(), {report}, *poller->context);
-  if (env.IsExceptionPending()) {
-    napi_value exception;
-    napi_get_and_clear_last_exception(env, &exception);
-    napi_fatal_exception(env, exception);  // As for any callback of Node's own: 'uncaughtException'.
-  }
+  call_back(env, poller->callback, {report}, *poller->context);
 }
 
 Napi::Value close_watch(const Napi::CallbackInfo& info) {
@@ -93,6 +97,7 @@ Napi::Value watch(const Napi::CallbackInfo& info) {
     Napi::TypeError::New(env, "watchFd: takes a callback after the options").ThrowAsJavaScriptException();
     return {};
   }
+  const auto door = info.Length() >= 3 ? door_of(info[2]) : nullptr;
   uv_loop_t* loop = nullptr;
   if (napi_get_uv_event_loop(env, &loop) != napi_ok) return throw_failure(env, {ENOSYS, "napi_get_uv_event_loop"});
 
@@ -108,6 +113,7 @@ Napi::Value watch(const Napi::CallbackInfo& info) {
   owned->context = std::make_unique<Napi::AsyncContext>(env, "ratchet:watchFd");
   owned->handle = std::make_shared<Handle>();
   owned->handle->poller = owned;
+  owned->door = door;
   owned->wanted = (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0);
   napi_add_async_cleanup_hook(env, on_environment_end, owned, &owned->cleanup_hook);
   if (const int error = uv_poll_start(&owned->poll, owned->wanted | UV_DISCONNECT, on_events); error < 0) {

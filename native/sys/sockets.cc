@@ -61,9 +61,13 @@ class NoWaiting {
 }  // namespace
 
 Result<Connecting> connect_socket(int fd, AddressBytes bytes) {
+  const NoWaiting no_waiting(fd);
+  return connect_own_socket(fd, bytes);
+}
+
+Result<Connecting> connect_own_socket(int fd, AddressBytes bytes) {
   Address address;
   if (!address.assign(bytes)) return Failure{EINVAL, "connect"};
-  const NoWaiting no_waiting(fd);
   if (::connect(fd, address.get(), address.length) == 0) return Connecting::connected;
   // Interrupted means under way (connect(2)): calling again would say EALREADY.
   if (errno == EINPROGRESS || errno == EINTR) return Connecting::in_progress;

@@ -23,6 +23,9 @@ enum class Connecting { connected, in_progress };
 /// connect(2). A unix socket whose listener's queue is full fails with EAGAIN (connect(2)).
 Result<Connecting> connect_socket(int fd, AddressBytes address);
 
+/// The same on a socket that nobody else holds: that it does not wait is up to its O_NONBLOCK alone.
+Result<Connecting> connect_own_socket(int fd, AddressBytes address);
+
 /// sendmsg(2) that neither waits nor signals. Without `address` the socket's own peer is meant. `flags` are added to MSG_DONTWAIT | MSG_NOSIGNAL.
 Result<std::size_t> send_to(int fd, AddressBytes data, AddressBytes address, int flags);
 

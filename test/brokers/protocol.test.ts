@@ -12,6 +12,7 @@ import {
   protocolLimits,
   type Request,
 } from '../../core/broker/protocol.ts';
+import type { RatchetError } from '../../core/errors.ts';
 import { profileOf } from './policy.ts';
 
 const protocolError = expect.objectContaining({ code: 'BROKER_PROTOCOL' });
@@ -54,6 +55,58 @@ test.each([
   ['a negative epoch', { type: 'stage', id: 1n, epoch: -1 }],
 ])('%s is a protocol error', (_what, message) => {
   expect(() => decodeRequest(encodeFrame(message))).toThrow(protocolError);
+});
+
+test('a request to connect without options is read as one with options is', () => {
+  const odd = fc.oneof(
+    fc.constantFrom<unknown>(
+      'connect',
+      'open',
+      0,
+      1,
+      -1,
+      0.5,
+      60_000,
+      60_001,
+      null,
+      true,
+      '',
+      'x'.repeat(1024),
+      'x'.repeat(1025),
+      {},
+    ),
+    fc.bigInt({ min: -(1n << 63n), max: (1n << 64n) - 1n }),
+  );
+  const right: fc.Arbitrary<Record<string, unknown>> = fc.record({
+    type: fc.constant('connect'),
+    id: fc.bigInt({ min: 1n, max: (1n << 64n) - 1n }),
+    address: fc.string(),
+    timeoutMs: fc.integer({ min: 1, max: 60_000 }),
+  });
+  const read = (frame: Record<string, unknown>): unknown => {
+    try {
+      return decodeRequest(encodeFrame(frame));
+    } catch (error) {
+      return (error as RatchetError).code;
+    }
+  };
+  fc.assert(
+    fc.property(
+      right,
+      fc.constantFrom('type', 'id', 'address', 'timeoutMs', 'other', 'none'),
+      odd,
+      (good, key, value) => {
+        const frame = key === 'none' ? good : { ...good, [key]: value };
+        const found = read(frame);
+        const bySchema = read({ ...frame, keepAlive: false });
+        expect(found).toEqual(
+          typeof bySchema === 'object' && bySchema !== null && (found as Request).type === 'connect'
+            ? Object.fromEntries(Object.entries(bySchema).filter(([name]) => name !== 'keepAlive'))
+            : bySchema,
+        );
+      },
+    ),
+  );
 });
 
 test('frames are capped before they are decoded', () => {

@@ -21,9 +21,9 @@ function compile(output: string, sources: readonly string[]): void {
 
 beforeAll(() => {
   mkdirSync(packagePath('build/test'), { recursive: true });
-  const layer = ['each_thread', 'file_thread', 'files', 'listener', 'messages', 'processes', 'self', 'sockets'].map(
-    (name) => `native/sys/${name}.cc`,
-  );
+  const names =
+    'call_door each_thread file_thread files flow flow_trail listener messages processes request_door self sockets';
+  const layer = names.split(' ').map((name) => `native/sys/${name}.cc`);
   compile(sysCheck, ['test/native/programs/sys-check.cc', ...layer]);
   compile(
     stager,

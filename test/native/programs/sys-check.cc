@@ -5,6 +5,7 @@
 #include <linux/openat2.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #include <cstdio>
@@ -16,6 +17,7 @@
 #include "sys/listener.h"
 #include "sys/messages.h"
 #include "sys/processes.h"
+#include "sys/request_door.h"
 #include "sys/sockets.h"
 
 using namespace ratchet;
@@ -153,9 +155,136 @@ void not_a_listener() {
   for (int number = 1; number < 32; ++number) CHECK(::sigismember(&mask, number) == 0);  // Restored after the failure.
 }
 
+/// A request of 40 bytes with its number at 8, and a flow that answers it by connecting to a listener that nobody accepts at.
+struct Rig {
+  Rig() {
+    char directory[] = "/tmp/sys-check-XXXXXX";
+    CHECK(::mkdtemp(directory) != nullptr);
+    path = std::string(directory) + "/socket";
+    for (std::size_t at = 0; at < request.size(); ++at) request[at] = static_cast<std::uint8_t>(at * 7);
+    listen();
+  }
+  ~Rig() {
+    ::unlink(path.c_str());
+    ::rmdir(path.substr(0, path.rfind('/')).c_str());
+  }
+  void listen() {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::strcpy(address.sun_path, path.c_str());
+    listener = UniqueFd(::socket(AF_UNIX, SOCK_STREAM, 0));
+    CHECK(::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 && ::listen(listener.get(), 4096) == 0);
+  }
+  RequestFlow flow() const {
+    UniqueFd pin(::open(path.c_str(), O_PATH | O_CLOEXEC));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", pin.get());
+    auto target = FlowTarget::pinned({reinterpret_cast<std::uint8_t*>(&address), sizeof address}, std::move(pin), path);
+    CHECK(target.ok());
+    return {1, std::move(target.value()), AF_UNIX, SOCK_STREAM, 8, std::vector<std::uint8_t>(20, 0xee), 4};
+  }
+  void send(std::uint64_t id) {
+    for (int byte = 0; byte < 8; ++byte) request[8 + static_cast<std::size_t>(byte)] = static_cast<std::uint8_t>(id >> (56 - 8 * byte));
+    CHECK(send_message(pair.value().first.get(), request, {}).ok());
+  }
+
+  std::string path;
+  UniqueFd listener;
+  Result<SocketPair> pair = socket_pair(SOCK_SEQPACKET);
+  std::vector<std::uint8_t> request = std::vector<std::uint8_t>(40);
+  std::uint64_t served = 0;
+  std::uint64_t tell_from = 0;
+  std::uint64_t last_id = 0;
+  std::uint64_t shut = 0;
+  std::shared_ptr<FlowTrail> trail = std::make_shared<FlowTrail>(&served, &tell_from, 8);
+  RequestDoor door{pair.value().second.get(), trail, &last_id, &shut};
+};
+
+bool is_nothing(Result<Reception> reception) { return reception.ok() && std::holds_alternative<NothingWaiting>(reception.value()); }
+bool is_message(Result<Reception> reception) { return reception.ok() && std::holds_alternative<Message>(reception.value()); }
+
+void flows_answer_what_they_know() {
+  Rig rig;
+  auto receive = [&rig] {
+    rig.door.begin_turn();
+    return rig.door.receive(100, 1);
+  };
+  rig.send(1);
+  CHECK(is_message(receive()));  // Nothing is known.
+  CHECK(rig.door.add(rig.request, rig.flow()));
+  auto beyond = rig.flow();
+  beyond.id_at = 33;
+  CHECK(!rig.door.add(rig.request, std::move(beyond)));
+  rig.send(7);
+  CHECK(is_nothing(receive()) && rig.served == 1 && rig.last_id == 7);
+  auto answer = receive_message(rig.pair.value().first.get(), 100, 1);
+  CHECK(is_message(std::move(answer)));
+  for (const std::uint64_t id : {std::uint64_t{0}, std::uint64_t{7}, std::uint64_t{1} << 63}) {
+    rig.send(id);
+    CHECK(is_message(receive()));  // None of these is a greater number.
+  }
+  rig.shut = 1;
+  rig.send(8);
+  CHECK(is_message(receive()));
+  rig.shut = 0;
+  std::mt19937 random(1);
+  const auto good = rig.request;
+  for (int round = 0; round < 5000; ++round) {
+    rig.request = good;
+    rig.request[(random() % 32 + 16) % 40] ^= static_cast<std::uint8_t>(1 + random() % 255);  // Anywhere but in the number.
+    if (random() % 4 == 0) rig.request.resize(random() % 40);
+    if (rig.request.empty()) continue;
+    CHECK(send_message(rig.pair.value().first.get(), rig.request, {}).ok());
+    CHECK(is_message(receive()) && rig.served == 1);
+  }
+  rig.request = good;
+  rig.door.forget(1);
+  rig.send(9);
+  CHECK(is_message(receive()));
+}
+
+void flows_stop_where_they_must() {
+  Rig rig;
+  CHECK(rig.door.add(rig.request, rig.flow()));
+  const int free_before = lowest_free_fd();
+  std::uint64_t id = 0;
+  auto receive = [&rig] {
+    rig.door.begin_turn();
+    return rig.door.receive(100, 1);
+  };
+  for (; id < 8;) rig.send(++id);
+  CHECK(is_nothing(receive()) && rig.served == 8);
+  rig.send(++id);
+  CHECK(is_message(receive()) && !rig.door.take_begun());  // As many records wait as there may.
+  rig.trail->take();
+  rig.tell_from = UINT64_MAX;
+  // Nobody reads: what was begun is handed on, and is closed by who gets it.
+  std::optional<Begun> begun;
+  while (!begun) {
+    rig.send(++id);
+    (void)receive();
+    begun = rig.door.take_begun();
+  }
+  CHECK(begun->error == 0 && rig.served + 1 == id - 1);
+  begun.reset();
+  CHECK(lowest_free_fd() == free_before);
+  while (is_message(receive_message(rig.pair.value().first.get(), 100, 1))) {}
+  // Another socket at the path: the flow knows nothing more.
+  ::unlink(rig.path.c_str());
+  rig.listen();
+  const auto served = rig.served;
+  for (int twice = 0; twice < 2; ++twice) {
+    rig.send(++id);
+    CHECK(is_message(receive()) && rig.served == served);
+  }
+}
+
 }  // namespace
 
 int main() {
+  flows_answer_what_they_know();
+  flows_stop_where_they_must();
   random_messages();
   several_control_messages();
   wrong_sockets();
