@@ -23,12 +23,16 @@ export interface Run {
 
 export interface Load {
   readonly target: Target;
+  /** How many addresses are asked for in turn. */
+  readonly addresses: number;
   readonly count: number;
+  /** Connections before those whose time is taken. */
+  readonly warmUp?: number;
   /** Requests that wait at one time, at the explicit door. */
   readonly outstanding?: number;
 }
 
-const warmUp = 3000;
+const usualWarmUp = 3000;
 const tcpPort = 47_123;
 
 /** connect(2) itself. */
@@ -41,7 +45,7 @@ export async function direct(load: Load): Promise<Run> {
 export async function explicitByC(load: Load): Promise<Run> {
   using folder = scratch();
   const [ours, theirs] = native.socketPair({ type: 'seqpacket' });
-  const broker = spawn(build('broker'), { stdio: ['ignore', 'ignore', 'inherit', theirs] });
+  const broker = spawn(build('broker'), [String(load.addresses)], { stdio: ['ignore', 'ignore', 'inherit', theirs] });
   const gone = once(broker, 'exit');
   const asking = start(argumentsOf('struct', load, folder.path), [ours]);
   native.closeFd({ fd: ours });
@@ -91,7 +95,7 @@ export async function transparentByUs(load: Load): Promise<Run> {
 }
 
 function ourBroker(folder: string): BrokerUnderTest {
-  const rules = [`connect unix:${folder}/listener`, `connect tcp:127.0.0.1:${tcpPort}`];
+  const rules = [`connect unix:${folder}/*`, `connect tcp:127.0.0.0/16:${tcpPort}`];
   return spawnBroker(profileOf({ start: { rules, actions: { connect: { kind: 'broker' } } } }), [], {
     within: ['taskset', '-c', '0'],
   });
@@ -118,7 +122,8 @@ function build(name: string): string {
 
 function argumentsOf(kind: 'calls' | 'struct' | 'msgpack', load: Load, folder: string): readonly string[] {
   const target = load.target === 'unix' ? `unix:${join(folder, 'listener')}` : `tcp:${tcpPort}`;
-  return [kind, target, String(load.count), String(warmUp), String(load.outstanding ?? 1)];
+  const { addresses, count, warmUp = usualWarmUp, outstanding = 1 } = load;
+  return [kind, target, ...[addresses, count, warmUp, outstanding].map(String)];
 }
 
 function start(args: readonly string[], fds: readonly number[]): ChildProcess {

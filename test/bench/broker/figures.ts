@@ -20,20 +20,30 @@ export async function benchBroker(): Promise<readonly Figure[]> {
   ];
 }
 
+/** Asked for in turn: fewer than the broker has flows for, and more than it remembers having seen. */
+const addresses = { known: 8, everNew: 300 };
+
 type Runner = (load: Load) => Promise<Run>;
 
 /** Ours and the peer take turns, so that what else the machine does falls on both. */
 async function door(name: string, byC: Runner, byUs: Runner): Promise<readonly Figure[]> {
   const figures: Figure[] = [];
   for (const target of ['unix', 'tcp'] as const) {
-    const load: Load = { target, count: 4000 };
+    const load: Load = { target, addresses: addresses.known, count: 4000 };
+    const everNew: Load = { target, addresses: addresses.everNew, count: 1000, warmUp: 300 };
+    // As many as are told one by one in the trail before a flood is only counted.
+    const told: Load = { target, addresses: addresses.known, count: 150, warmUp: 2 * addresses.known };
     const kernel: number[] = [];
     const peer: number[] = [];
     const ours: number[] = [];
+    const ofNew: number[] = [];
+    const ofTold: number[] = [];
     for (let round = 0; round < rounds; round += 1) {
       kernel.push(...(await direct(load)).took);
       peer.push(...(await byC(load)).took);
       ours.push(...(await byUs(load)).took);
+      ofNew.push(...(await byUs(everNew)).took);
+      for (let part = 0; part < 4; part += 1) ofTold.push(...(await byUs(told)).took);
     }
     const ratio = (share: number): number => quantile(ours, share) / quantile(peer, share);
     figures.push(
@@ -43,6 +53,11 @@ async function door(name: string, byC: Runner, byUs: Runner): Promise<readonly F
         against: { name: `C, ${name}`, samples: peer },
         goal: atMost(2.5, ratio(0.5), 'times C'),
       }),
+    );
+    const against = { name: `C, ${name}`, samples: peer };
+    figures.push(
+      measured(`${name} connect, ${target}, each told`, 'us', ofTold, { against }),
+      measured(`${name} connect, ${target}, ever new`, 'us', ofNew, { against }),
     );
     if (name === 'transparent')
       figures.push(
@@ -56,7 +71,7 @@ async function door(name: string, byC: Runner, byUs: Runner): Promise<readonly F
 }
 
 async function throughput(): Promise<readonly Figure[]> {
-  const load: Load = { target: 'unix', count: 10_000, outstanding: 32 };
+  const load: Load = { target: 'unix', addresses: addresses.known, count: 10_000, outstanding: 32 };
   const peer = (await explicitByC(load)).perSecond;
   const ours = (await explicitByUs(load)).perSecond;
   return [

@@ -2,10 +2,10 @@
 // Asks for connections and prints how long each took, in nanoseconds, one a line; in the end the whole time. It is the listener too: each connection is accepted
 // and closed before the next is asked for, outside of the time that is taken.
 //
-//   load calls   TARGET COUNT WARM-UP                  connect(2) by itself
-//   load struct  TARGET COUNT WARM-UP OUTSTANDING      peers/broker.c on fd 3
-//   load msgpack TARGET COUNT WARM-UP OUTSTANDING      ratchet's broker on fd 3, whose hello was read
-// TARGET: unix:PATH or tcp:PORT (on 127.0.0.1)
+//   load calls   TARGETS N COUNT WARM-UP                  connect(2) by itself
+//   load struct  TARGETS N COUNT WARM-UP OUTSTANDING      peers/broker.c on fd 3
+//   load msgpack TARGETS N COUNT WARM-UP OUTSTANDING      ratchet's broker on fd 3, whose hello was read
+// TARGETS: unix:PATH or tcp:PORT; N of them are asked for in turn, PATH.0, PATH.1 and so on, or 127.0.0.1, 127.0.0.2 and so on
 #include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
@@ -21,10 +21,17 @@
 #include <time.h>
 #include <unistd.h>
 
-static struct sockaddr_storage target;
-static socklen_t target_length;
-static char target_text[128];
-static int listener;
+struct target {
+  struct sockaddr_storage address;
+  socklen_t length;
+  char text[128];
+  int listener;
+};
+
+static struct target *targets;
+static uint64_t target_count;
+
+static struct target *target_of(uint64_t id) { return &targets[id % target_count]; }
 
 static uint64_t now(void) {
   struct timespec time;
@@ -32,34 +39,35 @@ static uint64_t now(void) {
   return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
-static void listen_on(const char *text) {
+static void listen_on(struct target *target, const char *text, unsigned number) {
   if (strncmp(text, "unix:", 5) == 0) {
-    struct sockaddr_un *address = (struct sockaddr_un *)&target;
+    struct sockaddr_un *address = (struct sockaddr_un *)&target->address;
     address->sun_family = AF_UNIX;
-    strncpy(address->sun_path, text + 5, sizeof address->sun_path - 1);
-    target_length = sizeof(sa_family_t) + strlen(address->sun_path) + 1;
+    snprintf(address->sun_path, sizeof address->sun_path, "%s.%u", text + 5, number);
+    target->length = sizeof(sa_family_t) + strlen(address->sun_path) + 1;
     unlink(address->sun_path);
-    snprintf(target_text, sizeof target_text, "%s", text);
+    snprintf(target->text, sizeof target->text, "unix:%s", address->sun_path);
   } else {
-    struct sockaddr_in *address = (struct sockaddr_in *)&target;
+    struct sockaddr_in *address = (struct sockaddr_in *)&target->address;
     address->sin_family = AF_INET;
     address->sin_port = htons(atoi(text + 4));
-    address->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    target_length = sizeof *address;
-    snprintf(target_text, sizeof target_text, "tcp:127.0.0.1:%s", text + 4);
+    address->sin_addr.s_addr = htonl(INADDR_LOOPBACK + number);
+    target->length = sizeof *address;
+    snprintf(target->text, sizeof target->text, "tcp:%s:%s", inet_ntoa(address->sin_addr), text + 4);
   }
-  listener = socket(target.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  target->listener = socket(target->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const int on = 1;
-  setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (bind(listener, (struct sockaddr *)&target, target_length) < 0 || listen(listener, 256) < 0) err(1, "%s", text);
+  setsockopt(target->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (bind(target->listener, (struct sockaddr *)&target->address, target->length) < 0 || listen(target->listener, 256) < 0)
+    err(1, "%s", target->text);
 }
 
 /** Without a TIME_WAIT, so that the ports suffice. */
-static void drop(int fd) {
+static void drop(int fd, const struct target *target) {
   const struct linger at_once = {1, 0};
   setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
   close(fd);
-  close(accept(listener, NULL, NULL));
+  close(accept(target->listener, NULL, NULL));
 }
 
 static size_t text(unsigned char *to, const char *value) {
@@ -80,7 +88,7 @@ static size_t as_msgpack(unsigned char *to, uint64_t id) {
   *at++ = 0xcf;
   for (int byte = 7; byte >= 0; byte--) *at++ = id >> (8 * byte);
   at += text(at, "address");
-  at += text(at, target_text);
+  at += text(at, target_of(id)->text);
   at += text(at, "timeoutMs");
   *at++ = 0xcd;
   *at++ = 10000 >> 8;
@@ -89,11 +97,11 @@ static size_t as_msgpack(unsigned char *to, uint64_t id) {
 }
 
 static size_t as_struct(unsigned char *to, uint64_t id) {
-  const uint32_t length = target_length;
+  const uint32_t length = target_of(id)->length;
   memset(to, 0, 64);
   memcpy(to, &id, 8);
   memcpy(to + 8, &length, 4);
-  memcpy(to + 12, &target, target_length);
+  memcpy(to + 12, &target_of(id)->address, length);
   return 64;
 }
 
@@ -132,24 +140,27 @@ static void share_cpu(void) {
 }
 
 int main(int argc, char **argv) {
-  if (argc < 5) return 2;
+  if (argc < 6) return 2;
   share_cpu();
-  listen_on(argv[2]);
+  target_count = strtoul(argv[3], NULL, 10);
+  targets = calloc(target_count, sizeof *targets);
+  for (uint64_t number = 0; number < target_count; number++) listen_on(&targets[number], argv[2], number);
   fcntl(3, F_SETFL, fcntl(3, F_GETFL) & ~O_NONBLOCK);
   const int calls = strcmp(argv[1], "calls") == 0, msgpack = strcmp(argv[1], "msgpack") == 0;
-  const uint64_t warm_up = strtoul(argv[4], NULL, 10), all = strtoul(argv[3], NULL, 10) + warm_up;
-  const uint64_t outstanding = argc > 5 ? strtoul(argv[5], NULL, 10) : 1;
+  const uint64_t warm_up = strtoul(argv[5], NULL, 10), all = strtoul(argv[4], NULL, 10) + warm_up;
+  const uint64_t outstanding = argc > 6 ? strtoul(argv[6], NULL, 10) : 1;
   uint64_t *took = calloc(all + 1, sizeof *took);
   uint64_t *asked = calloc(all + 1, sizeof *asked);
   uint64_t begun = now();
   for (uint64_t id = 1, next = 1; id <= all; id++) {
     if (id == warm_up + 1) begun = now();
     if (calls) {
-      const int fd = socket(target.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      const struct target *target = target_of(id);
+      const int fd = socket(target->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
       asked[id] = now();
-      if (connect(fd, (struct sockaddr *)&target, target_length) < 0) err(1, "connect");
+      if (connect(fd, (struct sockaddr *)&target->address, target->length) < 0) err(1, "connect");
       took[id] = now() - asked[id];
-      drop(fd);
+      drop(fd, target);
       continue;
     }
     for (; next <= all && next < id + outstanding; next++) {
@@ -158,7 +169,7 @@ int main(int argc, char **argv) {
     }
     const int fd = take();
     took[id] = now() - asked[id];
-    drop(fd);
+    drop(fd, target_of(id));
   }
   const uint64_t whole = now() - begun;
   for (uint64_t id = warm_up + 1; id <= all; id++) printf("%lu\n", took[id]);
