@@ -27,8 +27,8 @@ export class Channel {
   readonly #handlers: ChannelHandlers;
   /** Flows answer requests here, unless somebody has shut it. */
   readonly door: Door;
-  readonly #lastId = new BigUint64Array(1);
-  readonly #shut = new BigUint64Array(1);
+  readonly #lastId = sharedWord();
+  readonly #shut = sharedWord();
   readonly #queue: Outgoing[] = [];
   #watch: Watch;
   #lostEvents = 0;
@@ -171,6 +171,11 @@ export class Channel {
     for (const { fds } of this.#queue.splice(0)) for (const fd of fds) fd.close();
     this.#handlers.onEnd(isPeerGone(error) ? undefined : error);
   }
+}
+
+/** For the addon: memory that never moves, as that of a small array by itself might. */
+function sharedWord(): BigUint64Array {
+  return new BigUint64Array(new ArrayBuffer(BigUint64Array.BYTES_PER_ELEMENT));
 }
 
 /** The launcher closed its end, with or without having read everything: no fault of the conversation. */

@@ -35,7 +35,8 @@ const tellDelayMs = 1;
 export class Flows {
   readonly #trail: unknown;
   readonly #served: BigUint64Array;
-  readonly #tellFrom = new BigUint64Array(1);
+  /** On memory of its own, which never moves: the addon reads it. */
+  readonly #tellFrom = new BigUint64Array(new ArrayBuffer(BigUint64Array.BYTES_PER_ELEMENT));
   readonly #reporter: Reporter;
   readonly #max: number;
   readonly #flows = new Map<number, Flow>();

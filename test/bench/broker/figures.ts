@@ -8,6 +8,7 @@ import { direct, explicitByC, explicitByUs, type Load, type Run, transparentByC,
 import { soak } from './soak.ts';
 
 const rounds = 3;
+const rateRounds = 9;
 const soakSeconds = 15;
 
 export async function benchBroker(): Promise<readonly Figure[]> {
@@ -71,15 +72,19 @@ async function door(name: string, byC: Runner, byUs: Runner): Promise<readonly F
 }
 
 async function throughput(): Promise<readonly Figure[]> {
-  const load: Load = { target: 'unix', addresses: addresses.known, count: 10_000, outstanding: 32 };
-  const peer = (await explicitByC(load)).perSecond;
-  const ours = (await explicitByUs(load)).perSecond;
+  const load: Load = { target: 'unix', addresses: addresses.known, count: 3000, outstanding: 32 };
+  const peer: number[] = [];
+  const ours: number[] = [];
+  // A rate is the clock's, so what else the machine does in a round falls on all of it: many short ones, in turns.
+  for (let round = 0; round < rateRounds; round += 1) {
+    peer.push((await explicitByC(load)).perSecond);
+    ours.push((await explicitByUs(load)).perSecond);
+  }
   return [
-    exact('C, 32 outstanding', 'requests/s', peer, { n: load.count }),
-    exact('explicit, 32 outstanding', 'requests/s', ours, {
-      against: { name: 'C', value: peer },
-      goal: atLeast(0.5, ours / peer, 'times C'),
-      n: load.count,
+    measured('C, 32 outstanding', 'requests/s', peer),
+    measured('explicit, 32 outstanding', 'requests/s', ours, {
+      against: { name: 'C', samples: peer },
+      goal: atLeast(0.5, quantile(ours, 0.5) / quantile(peer, 0.5), 'times C'),
     }),
   ];
 }
