@@ -4,9 +4,9 @@
 
     broker_client.py FD connect tcp:192.0.2.1:4444
     broker_client.py FD open /images/disk.qcow2 [rw|ro|wo]
-    broker_client.py FD status
+    broker_client.py PATH status
 
-FD is an inherited SEQPACKET socket: the launcher's end of a broker's channel.
+FD is an inherited SEQPACKET socket: the launcher's end of a broker's channel. PATH is that of `ratchet run --agents PATH`.
 """
 import array
 import json
@@ -115,8 +115,16 @@ class Broker:
                 os.close(fd)
 
 
-def main(fd, kind, *words):
-    broker = Broker(int(fd))
+def channel(where):
+    if where.isdigit():
+        return int(where)
+    agent = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    agent.connect(where)
+    return agent.detach()
+
+
+def main(where, kind, *words):
+    broker = Broker(channel(where))
     if kind == "connect":
         result, got = broker.request("connect", address=words[0], timeoutMs=10000)
     elif kind == "open":

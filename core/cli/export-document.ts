@@ -25,6 +25,7 @@ export interface ExportRequest {
   readonly stage?: string | undefined;
   readonly role?: string | undefined;
   readonly listener?: string | undefined;
+  readonly exec?: boolean | undefined;
   readonly allow: readonly Grant[];
   readonly mayGrant: readonly Grant[];
   readonly program?: string | undefined;
@@ -55,6 +56,7 @@ export function exportDocument(request: ExportRequest): ExportedDocument {
     format,
     name: format === 'firecracker' ? (role ?? 'vmm') : `${named}-${stage.name}`,
     listenerPath: request.listener,
+    exec: request.exec,
   });
   return { ...exported, of: `${named}:${stage.name}`, stage: stage.name };
 }

@@ -17,6 +17,7 @@ export interface GroupExport {
   readonly arch: Arch;
   /** Undefined: every stage. */
   readonly stage: string | undefined;
+  readonly exec: boolean;
   readonly folder: string;
 }
 
@@ -26,7 +27,15 @@ export interface WrittenDocument extends ExportedDocument {
 }
 
 /** A file for each member and stage, in a folder that is made; one for each member in formats that know no stages. */
-export function exportGroup({ format, file, variables, arch, stage, folder }: GroupExport): readonly WrittenDocument[] {
+export function exportGroup({
+  format,
+  file,
+  variables,
+  arch,
+  stage,
+  exec,
+  folder,
+}: GroupExport): readonly WrittenDocument[] {
   const group = readGroup(file, { variables });
   const documents = group.members.flatMap((member) => {
     const profile = member.profile ?? defaultProfile(member.command[0]);
@@ -37,6 +46,7 @@ export function exportGroup({ format, file, variables, arch, stage, folder }: Gr
         arch,
         features: member.features,
         stage: each,
+        exec,
         allow: member.allow,
         mayGrant: member.mayGrant,
         program: member.command[0].startsWith('/') ? member.command[0] : undefined,

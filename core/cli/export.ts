@@ -5,6 +5,7 @@ import { parseGrant } from '../policy/index.ts';
 import { collect } from './collect.ts';
 import { type AnyExportFormat, type ExportedDocument, exportDocument, exportFormats } from './export-document.ts';
 import { exportGroup } from './export-group.ts';
+import { exportUnits } from './export-units.ts';
 import { complain, printJson } from './output.ts';
 import { parseVariables } from './run-group.ts';
 import { chosenArch } from './stage-filter.ts';
@@ -22,6 +23,8 @@ interface CommandOptions {
   readonly mayGrant: readonly string[];
   readonly program?: string;
   readonly listener?: string;
+  readonly exec?: boolean;
+  readonly unit?: boolean;
   readonly output: string;
   readonly json?: boolean;
 }
@@ -46,6 +49,11 @@ export function addExport(program: Command): void {
     .option('--may-grant <grant>', 'for apparmor: what `run --may-grant` will let be granted (repeatable)', collect, [])
     .option('--program <path>', 'for apparmor: the program, where the layers do not let it be read')
     .option('--listener <path>', 'for oci and spo: leave brokered calls to the agent that listens on this socket')
+    .option('--exec', 'for oci and spo: permit execve, with which the runtime starts the program under the filter')
+    .option(
+      '--unit',
+      'for systemd: a template unit for VMs of the profile and the unit of its sockets, into the folder -o',
+    )
     .option('-o, --output <file>', 'where to; - for standard output', '-')
     .option('--json', 'print {format, stage, role, arch, document, notes, changed} instead')
     .addHelpText(
@@ -66,15 +74,19 @@ Examples:
   ratchet export --to oci qemu --stage running -o running.json
   ratchet export --to systemd qemu --stage running > /etc/systemd/system/vm.service.d/seccomp.conf
   ratchet export --to apparmor qemu --allow open=/images/vm1.qcow2 -o /etc/apparmor.d/ratchet-qemu
-  ratchet export --to oci --group examples/group/whole.yaml -o /var/lib/kubelet/seccomp/vm1`,
+  ratchet export --to systemd --unit qemu -o /etc/systemd/system
+  ratchet export --to oci --exec --group examples/group/whole.yaml -o /var/lib/kubelet/seccomp/vm1`,
     )
     .action((name: string | undefined, options: CommandOptions) => {
       const format = exportFormats.find((known) => known === options.to);
       if (format === undefined)
         throw misuse(`there is no exporter for ${options.to}`, `choose one of ${exportFormats.join(', ')}`);
+      if (options.exec === true && format !== 'oci' && format !== 'spo')
+        throw misuse(`--exec says nothing to ${format}`, 'leave it out');
       if (options.group === undefined) {
         if (name === undefined) throw misuse('there is nothing to export', 'give a profile, or --group FILE');
-        exportOne(name, format, options);
+        if (options.unit === true) exportUnits(name, format, { ...options });
+        else exportOne(name, format, options);
       } else exportMembers(name, options.group, format, options);
     });
 }
@@ -92,6 +104,7 @@ function exportOne(profile: string, format: AnyExportFormat, options: CommandOpt
     stage: options.stage,
     role,
     listener,
+    exec: options.exec,
     program,
     allow: options.allow.map((text) => parseGrant(text, '--allow')),
     mayGrant: options.mayGrant.map((text) => parseGrant(text, '--may-grant')),
@@ -119,7 +132,15 @@ function exportMembers(name: string | undefined, file: string, format: AnyExport
   if (options.output === '-') throw misuse('a group has a file for each member', 'name a folder with --output');
   const arch = chosenArch(options.arch);
   const variables = parseVariables(options.set);
-  const written = exportGroup({ format, file, variables, arch, stage: options.stage, folder: options.output });
+  const written = exportGroup({
+    format,
+    file,
+    variables,
+    arch,
+    stage: options.stage,
+    exec: options.exec ?? false,
+    folder: options.output,
+  });
   if (options.json === true)
     printJson(
       written.map((each) => ({ member: each.member, file: each.file, format, stage: each.stage, arch, ...told(each) })),

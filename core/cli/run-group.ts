@@ -6,6 +6,7 @@ import { launchGroup } from '../group/launch-group.ts';
 import { EventStream, type SandboxEvent } from '../launch/events.ts';
 import { shellStatus } from '../launch/exit-status.ts';
 import { printRefusals } from '../launch/print-refusals.ts';
+import type { ServiceManager } from '../systemd/service-manager.ts';
 import { complain } from './output.ts';
 
 export interface RunGroupOptions {
@@ -13,10 +14,11 @@ export interface RunGroupOptions {
   readonly variables: Readonly<Record<string, string>>;
   readonly report: string | undefined;
   readonly signal: AbortSignal;
+  readonly manager: ServiceManager | undefined;
 }
 
 /** Runs a group until it ends; the status is that of the member whose end was the group's. */
-export async function runGroup({ file, variables, report, signal }: RunGroupOptions): Promise<number> {
+export async function runGroup({ file, variables, report, signal, manager }: RunGroupOptions): Promise<number> {
   const events = new EventStream();
   const reports = events[Symbol.asyncIterator]();
   const told = Promise.all([printRefusals(events, complain), printEnds(events)]);
@@ -24,11 +26,15 @@ export async function runGroup({ file, variables, report, signal }: RunGroupOpti
     await using group = await launchGroup({ group: file, variables, events, signal });
     if (signal.aborted) await group.stop();
     signal.addEventListener('abort', () => void group.stop());
+    manager?.ready(`members ${group.members.join(', ')}`);
+    signal.addEventListener('abort', () => manager?.stopping());
     if (report !== undefined) void keepReport(group, report, reports);
     return shellStatus((await group.exited).status);
   } finally {
+    manager?.stopping();
     events.close();
     await told;
+    await manager?.close();
   }
 }
 

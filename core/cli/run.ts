@@ -2,7 +2,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
-import { bindControl, type ControlServer } from '../control/server.ts';
+import type { ControlServer } from '../control/server.ts';
 import { RatchetError } from '../errors.ts';
 import { type BrokerNamespace, brokerNamespaces } from '../launch/broker-namespaces.ts';
 import { EventStream, type SandboxEvent } from '../launch/events.ts';
@@ -11,6 +11,9 @@ import { launchVmm } from '../launch/launch.ts';
 import { printRefusals } from '../launch/print-refusals.ts';
 import type { Sandbox } from '../launch/sandbox.ts';
 import { type Grant, parseGrant } from '../policy/index.ts';
+import { openDoors } from '../systemd/doors.ts';
+import { ServiceManager } from '../systemd/service-manager.ts';
+import { tellManager } from '../systemd/tell-manager.ts';
 import type { Vmm } from '../vmm/vmm.ts';
 import { collect } from './collect.ts';
 import { detach } from './detach.ts';
@@ -127,6 +130,7 @@ async function runEither([program, ...args]: readonly string[], options: RunOpti
       variables: parseVariables(options.set),
       report: options.report,
       signal,
+      manager: ServiceManager.find(complain),
     });
   } catch (error) {
     if (status() === undefined) throw error;
@@ -188,7 +192,8 @@ async function run(command: readonly [string, ...string[]], options: RunOptions)
   }
   const control = options.control === undefined ? undefined : resolve(options.control);
   const { signal: ending, status: signalStatus } = whenSignalled();
-  const server: ControlServer | undefined = control === undefined ? undefined : await bindControl(control);
+  const manager = ServiceManager.find(complain);
+  const { control: server, agents, ownedPaths } = await openDoors({ control, agents: options.agents }, manager);
   const events = new EventStream();
   const told = printRefusals(events, complain);
   let sandbox: Sandbox<Vmm> | undefined;
@@ -204,15 +209,16 @@ async function run(command: readonly [string, ...string[]], options: RunOptions)
       ...(options.soak === undefined ? {} : { soak: options.soak === true ? true : options.soak.split(',') }),
       ...(options.maxRefusals === undefined ? {} : { maxRefusals: options.maxRefusals }),
       ...(options.trail === undefined ? {} : { trail: options.trail }),
-      ...(options.agents === undefined ? {} : { agents: { path: options.agents } }),
+      ...(agents === undefined ? {} : { agents }),
       ...(options.brokerRestarts === undefined ? {} : { brokerRestarts: options.brokerRestarts }),
       ...(options.brokerNamespaces === undefined ? {} : { brokerNamespaces: options.brokerNamespaces }),
       signal: ending,
       events,
       ...(options.profile === undefined ? {} : { profile: options.profile }),
       ...(options.until === undefined ? {} : { until: options.until }),
-      ...(control === undefined ? {} : { ownedPaths: [control] }),
+      ownedPaths,
     });
+    if (manager !== undefined) void tellManager(sandbox, manager, ending);
     return await follow(sandbox, { ending, server, report: options.report });
   } catch (error) {
     // Given up before there was a VM to end with a status of its own.
@@ -220,10 +226,12 @@ async function run(command: readonly [string, ...string[]], options: RunOptions)
     if (sandbox === undefined && status !== undefined) return status;
     throw error;
   } finally {
+    manager?.stopping();
     await sandbox?.close();
     events.close();
     await told;
     await server?.close();
+    await manager?.close();
   }
 }
 

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // The control socket of a running sandbox: newline-delimited JSON, one request a line, answered in order. Whoever may open the
 // socket file (mode 0600) may do what its owner may: it is the launcher's authority, not the VMM's.
-import { chmodSync, rmSync } from 'node:fs';
-import { createServer, type Server, type Socket } from 'node:net';
+import { once } from 'node:events';
+import { rmSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { deferred, withDeadline } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
 import type { Sandbox } from '../launch/sandbox.ts';
+import type { OwnedFd } from '../owned-fd.ts';
 import type { Vmm } from '../vmm/vmm.ts';
+import { bindListening } from './bind-listening.ts';
 import { controlCommands } from './commands.ts';
 import { streamProgram } from './program.ts';
 import { tellingRefusals } from './refused-meanwhile.ts';
-import { removeStaleSocket } from './stale-socket.ts';
 
 const maxRequestBytes = 64 * 1024;
 const maxClients = 64;
@@ -27,6 +29,12 @@ export interface ControlServer {
 
 /** Binds the path, before there is a sandbox: a path in use is told before a VM is started. @throws RatchetError CONTROL_FAILED. */
 export async function bindControl(path: string): Promise<ControlServer> {
+  const socket = bindListening({ path, type: 'stream', what: 'control socket', option: '--control' });
+  return await serveControl(socket, () => rmSync(path, { force: true }));
+}
+
+/** On a socket that listens already; takes it. `atEnd` before the connections are closed. */
+export async function serveControl(listening: OwnedFd, atEnd: () => void = () => undefined): Promise<ControlServer> {
   const clients = new Map<Socket, Promise<void>>();
   const sandbox = deferred<Sandbox<Vmm>>();
   // A program's output goes on when its input has ended.
@@ -41,12 +49,14 @@ export async function bindControl(path: string): Promise<ControlServer> {
     clients.set(socket, served);
   });
   server.maxConnections = maxClients;
-  await listenOn(server, path);
+  const listens = once(server, 'listening');
+  server.listen({ fd: listening.release() });
+  await listens;
   return {
     serve: sandbox.resolve,
     close: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      rmSync(path, { force: true });
+      atEnd();
       const streaming = [...clients].filter(([socket]) => eventReaders.has(socket)).map(([, served]) => served);
       await withDeadline(Promise.all(streaming), farewellMs, () => new Error('slow readers')).catch(() => undefined);
       for (const [socket] of clients) socket.destroySoon();
@@ -61,40 +71,6 @@ export async function bindControl(path: string): Promise<ControlServer> {
 
 /** Clients that asked for events, and so wait for the end. */
 const eventReaders = new WeakSet<Socket>();
-
-/** A file that a killed launcher left behind is replaced. */
-async function listenOn(server: Server, path: string): Promise<void> {
-  try {
-    await listen(server, path);
-  } catch (error) {
-    if (!(error instanceof RatchetError && error.errno === 'EADDRINUSE') || !removeStaleSocket(path)) throw error;
-    await listen(server, path);
-  }
-}
-
-function listen(server: Server, path: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) =>
-      reject(
-        new RatchetError('CONTROL_FAILED', `the control socket ${path} could not be bound`, {
-          errno: cause.code ?? 'EIO',
-          next:
-            cause.code === 'EADDRINUSE'
-              ? 'another VM uses it, or the file is no socket'
-              : 'choose another path with --control',
-          cause,
-        }),
-      ),
-    );
-    // bind(2) takes the mode from the umask; nobody else may connect in the moment before a chmod.
-    const before = process.umask(0o177);
-    server.listen(path, () => {
-      chmodSync(path, 0o600);
-      resolve();
-    });
-    process.umask(before);
-  });
-}
 
 async function serveClient(sandbox: Sandbox<Vmm>, socket: Socket): Promise<void> {
   let received = 0;

@@ -100,7 +100,10 @@ export async function launchVmm(
       profile,
       programs,
       log: options.trail === undefined ? (options.brokerLog ?? 'ignore') : TrailFile.open(options.trail),
-      ownedPaths: [...(options.ownedPaths ?? []), ...(options.agents === undefined ? [] : [options.agents.path])],
+      ownedPaths: [
+        ...(options.ownedPaths ?? []),
+        ...(options.agents !== undefined && 'path' in options.agents ? [options.agents.path] : []),
+      ],
       agents: agentDoor(options.agents),
       namespaces: options.brokerNamespaces,
       privilegedVmm: options.keepCapabilities ?? false,
@@ -253,7 +256,8 @@ function agentDoor(
   agents: LaunchOptions['agents'],
 ): { readonly socket: OwnedFd; readonly users: readonly number[] } | undefined {
   if (agents === undefined) return undefined;
-  return { socket: bindAgentDoor(agents.path), users: agents.users ?? [process.geteuid?.() ?? 0] };
+  const socket = 'path' in agents ? bindAgentDoor(agents.path) : agents.listening;
+  return { socket, users: agents.users ?? [process.geteuid?.() ?? 0] };
 }
 
 function firstFree(inherit: ReadonlyMap<number, number>): number {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Writable } from 'node:stream';
 import type { LayerOptions } from '../layers/plan.ts';
+import type { OwnedFd } from '../owned-fd.ts';
 import type { Grant } from '../policy/index.ts';
 import type { BrokerNamespace } from './broker-namespaces.ts';
 import type { EventStream } from './events.ts';
@@ -40,8 +41,10 @@ export interface LaunchOptions {
   readonly brokerLog?: number | 'ignore' | 'inherit';
   /** A file that the broker's decisions are appended to; opened anew when it is renamed. In place of `brokerLog`. */
   readonly trail?: string;
-  /** A unix seqpacket socket at which processes of these users (default: this process's own) may ask the broker for what its rules judge (brokers/PROTOCOL.md). */
-  readonly agents?: { readonly path: string; readonly users?: readonly number[] };
+  /** A unix seqpacket socket (or one that listens already, which is taken) at which processes of these users (default: this process's own) may ask the broker for what its rules judge (brokers/PROTOCOL.md). */
+  readonly agents?: ({ readonly path: string } | { readonly listening: OwnedFd }) & {
+    readonly users?: readonly number[];
+  };
   /** Kinds of namespaces that the broker gets for itself; `net` only where it makes no connections and taps. Takes root. */
   readonly brokerNamespaces?: readonly BrokerNamespace[];
   /** Mechanisms that may be missing on this kernel; the report shows them as absent then. `broker-landlock` is the only one. */

@@ -29,6 +29,12 @@ const testPackages = [
   { name: 'swtpm', why: 'the TPM of a group', present: ['swtpm'] },
   { name: 'qemu-utils', why: 'reads and writes what a storage daemon serves', present: ['qemu-io', 'qemu-img'] },
   { name: 'apparmor', why: 'compiles the AppArmor profiles that are exported', present: ['apparmor_parser'] },
+  { name: 'crun', why: 'a container runtime that takes exported filters', present: ['crun'] },
+  {
+    name: 'systemd',
+    why: 'reads exported units, and passes sockets',
+    present: ['systemd-analyze', 'systemd-socket-activate'],
+  },
   { name: 'openssl', why: "certificates and VNC's passwords", present: ['openssl'] },
   { name: 'musl-tools', why: 'another C library than Debian has its QEMU linked with', present: ['musl-gcc'] },
   { name: 'libseccomp-dev', why: 'the compiler that filters are compared with', present: ['/usr/include/seccomp.h'] },

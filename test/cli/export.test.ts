@@ -94,6 +94,7 @@ describe('ratchet export', () => {
     ['a profile whose files are not known', ['--to', 'apparmor', small], 'has no layers'],
     ['a profile and a group', ['--to', 'oci', small, '--group', 'x.yaml', '-o', '/nowhere'], '--group exports no'],
     ['a group without a folder', ['--to', 'oci', '--group', 'examples/group/whole.yaml'], 'name a folder'],
+    ['--exec for a format of no runtime', ['--to', 'raw', small, '--stage', 'start', '--exec'], 'says nothing to raw'],
     ['neither', ['--to', 'oci'], 'there is nothing to export'],
     ['a grant for a whole group', ['--to', 'apparmor', '--group', 'x.yaml', '--allow', 'open=/x'], 'of a member'],
   ])('is misuse with %s', (_, args, hint) => {

@@ -17,7 +17,7 @@ import { importOci } from '../import/oci.ts';
 import { type Change, changesBetween } from './changes.ts';
 import { exportFirecracker } from './firecracker.ts';
 import { exportOci, exportSpo } from './oci.ts';
-import { withoutBroker } from './stage-answers.ts';
+import { withExec, withoutBroker } from './stage-answers.ts';
 import { exportSystemd } from './systemd.ts';
 
 export const exportFormats = ['oci', 'spo', 'firecracker', 'systemd', 'raw'] as const;
@@ -29,6 +29,8 @@ export interface ExportOptions {
   readonly name: string;
   /** For oci and spo: brokered calls are left to whoever listens on this socket. */
   readonly listenerPath?: string | undefined;
+  /** For oci and spo: the runtime starts the program under the filter, so execve is permitted. */
+  readonly exec?: boolean | undefined;
 }
 
 export interface Exported {
@@ -66,7 +68,8 @@ interface Written {
   readonly mayPermit: readonly string[];
 }
 
-function written(filter: FilterPolicy, { format, name, listenerPath }: ExportOptions): Written {
+function written(asked: FilterPolicy, { format, name, listenerPath, exec = false }: ExportOptions): Written {
+  const filter = exec ? withExec(asked) : asked;
   const closed = withoutBroker(filter);
   const reasons = 'reasons, risks and the names of constants are not part of it';
   const readBack = { file: name, arch: filter.arch };
@@ -78,7 +81,8 @@ function written(filter: FilterPolicy, { format, name, listenerPath }: ExportOpt
       const meaning = parsed(importOci(document, readBack).profileText, filter);
       const tail =
         'what calls of other ABIs and newer calls get is decided by the runtime (here: killed, and the default)';
-      return { document, meaning, notes: [reasons, tail], mayPermit: [] };
+      const started = exec ? ['execve is permitted: the runtime starts the program with it'] : [];
+      return { document, meaning, notes: [reasons, tail, ...started], mayPermit: exec ? ['execve'] : [] };
     }
     case 'firecracker': {
       const document = exportFirecracker({ [name]: closed });

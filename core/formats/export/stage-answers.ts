@@ -71,3 +71,12 @@ export function withoutBroker(filter: FilterPolicy): FilterPolicy {
     foreign: closed(filter.foreign),
   };
 }
+
+/** The stage with execve permitted, for whoever starts the program under it. */
+export function withExec(filter: FilterPolicy): FilterPolicy {
+  const name = 'execve';
+  const nr = syscallNumber(filter.arch, name) ?? -1;
+  const permitted: SyscallRules = { nr, name, rules: [], otherwise: { kind: 'allow' } };
+  const others = filter.syscalls.filter((entry) => entry.nr !== nr);
+  return { ...filter, syscalls: [...others, permitted].sort((a, b) => a.nr - b.nr) };
+}
