@@ -83,6 +83,8 @@ export interface InspectedThread {
   readonly mode: number;
   readonly filters: number;
   readonly noNewPrivs: boolean;
+  /** All that it holds, in whichever of the inheritable, permitted, effective and ambient set; a bit each. */
+  readonly capabilities: bigint;
   /**
    * stopped: it has passed through user mode's door since the inspection began. waiting: for the seccomp supervisor, and was not disturbed. kernel: a
    * worker of the kernel's. refused: we may not trace it.
@@ -280,7 +282,8 @@ export interface Native {
   injectFilter(options: { pid: number; pidfd: number; program: Uint8Array; deadlineMs: number }): InjectResult;
   /**
    * Stops one thread after the other and makes each call seccomp(SET_MODE_FILTER, 0, program) for itself, once a program. `threads` and `others` (all that `threads`
-   * does not name, none left out, when it is not empty) name programs by their place in `programs`.
+   * does not name, none left out, when it is not empty) name programs by their place in `programs`. So does `together`, which every thread gets before, as by
+   * `injectFilter`; -1 for none.
    */
   injectByThread(options: {
     pid: number;
@@ -288,6 +291,7 @@ export interface Native {
     programs: readonly Uint8Array[];
     threads: readonly { readonly tid: number; readonly programs: readonly number[] }[];
     others: readonly number[];
+    together: number;
     deadlineMs: number;
   }): InjectByThreadResult;
   /**

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The broker looked at from outside, as the VMM is: what it said of itself counts for nothing here, except where the kernel shows nothing (Landlock).
-import { readFileSync, readlinkSync } from 'node:fs';
+import { readlinkSync } from 'node:fs';
 import { type Inspection, type NativeError, native } from '../../native/index.ts';
 import type { Confinement } from '../broker/confinement.ts';
 import { RatchetError } from '../errors.ts';
 import { OwnedFd } from '../owned-fd.ts';
 import { capabilityNames } from '../self/capabilities.ts';
-import { ownFilterCount, statusField } from '../stages/tasks.ts';
+import { ownFilterCount } from '../stages/tasks.ts';
 import { type BrokerNamespace, namesInProc } from './broker-namespaces.ts';
 import type { Mechanism } from './report.ts';
 
@@ -25,7 +25,7 @@ export function attestBroker(
   const inspection = inspect(pid, deadlineMs);
   const checks = [
     seccomp(inspection, confinement),
-    capabilities(pid, inspection.threads, confinement),
+    capabilities(inspection, confinement),
     ...(own.length === 0 ? [] : [namespaces(pid, inspection.threads, own)]),
   ];
   return {
@@ -109,12 +109,8 @@ function equal(found: readonly Buffer[], wanted: readonly Uint8Array[] | undefin
   );
 }
 
-function capabilities(pid: number, threads: Inspection['threads'], { capabilities: permitted }: Confinement): Check {
-  let held = 0n;
-  for (const { tid } of threads) {
-    const status = readFileSync(`/proc/${pid}/task/${tid}/status`, 'utf8');
-    for (const set of ['CapEff', 'CapPrm', 'CapInh', 'CapAmb']) held |= BigInt(`0x${statusField(status, set)}`);
-  }
+function capabilities({ threads }: Inspection, { capabilities: permitted }: Confinement): Check {
+  const held = threads.reduce((all, thread) => all | thread.capabilities, 0n);
   const name = 'broker-capabilities';
   const excess = capabilityNames(held & ~permitted);
   if (excess.length > 0) return missing(name, `it holds ${excess.join(', ')}, which its grants do not need`);

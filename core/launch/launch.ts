@@ -166,6 +166,7 @@ export async function launchVmm(
       deadlineMs,
     });
     await untilBuilt({ sandbox, staged, stderr, path, deadlineMs, signal: options.signal });
+    await sandbox.tellAhead();
     for (const stage of toEnter) await sandbox.enter(stage);
     options.signal?.throwIfAborted();
     if (until !== first.name) await sandbox.letRun();

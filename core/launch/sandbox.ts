@@ -99,6 +99,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
   readonly #roles: ThreadRoles;
   readonly #engine: StageEngine;
   #brokerEpoch = 0;
+  #brokerSettled: Promise<void> | undefined;
   #brokerAlive = true;
   #brokerCounts = { allowed: 0, denied: 0 };
   #ended = false;
@@ -120,6 +121,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
       deadlineMs: parts.deadlineMs,
       roles: this.#roles,
       assertAlive: () => this.#assertAlive(),
+      broker: () => parts.broker.current.client,
       tellBroker: (roles, broker) => this.#tellBroker(roles, broker),
       moveBroker: (epoch) => this.#moveBroker(epoch),
     });
@@ -184,6 +186,11 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     return await this.#engine.inTurn(() => this.#enterNow(stage));
   }
 
+  /** When the machine is built: by the first stage change the broker then knows already what each thread is. */
+  async tellAhead(): Promise<void> {
+    await this.#engine.tellAhead();
+  }
+
   /** Lets the guest run, once, after the stages were entered; unless the user started it paused. For who launched it with `until`. */
   async letRun(): Promise<void> {
     this.#assertAlive();
@@ -202,17 +209,17 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
         next: 'stages only tighten; start a new VM',
       });
     const labels = this.#roles.labels();
-    let verification = await this.#enterNext();
+    let entered = await this.#enterNext();
     // Every stage in between is installed too: a program may be a delta against the one before.
-    while (this.#engine.epoch < target) verification = await this.#enterNext();
-    return this.#report(await labels, { verification });
+    while (this.#engine.epoch < target) entered = await this.#enterNext();
+    return await this.#report(await labels, entered, this.#brokerSettled);
   }
 
-  async #enterNext(): Promise<Verification> {
+  async #enterNext(): Promise<{ readonly verification: Verification }> {
     try {
       const { stoppedMicroseconds, verification } = await this.#engine.enterNext();
       this.events.emit('stage', { stage: this.stage, threads: verification.threads.length, stoppedMicroseconds });
-      return verification;
+      return { verification };
     } catch (error) {
       if (this.#ended) throw this.#isGone(error);
       if (!(error instanceof NothingChanged)) await this.kill();
@@ -222,7 +229,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
   }
 
   /** One that is dead need not know, and one that follows it is told by itself. */
-  async #tellBroker(roles: RolesOfThreads, broker = this.#parts.broker.current.client): Promise<void> {
+  async #tellBroker(roles: RolesOfThreads, broker: BrokerClient): Promise<void> {
     await broker.tellThreads(roles).catch((error: unknown) => {
       if (!(error instanceof RatchetError && error.code === 'BROKER_DIED')) throw error;
     });
@@ -241,6 +248,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     } catch (error) {
       if (!(error instanceof RatchetError && error.code === 'BROKER_DIED')) throw error;
     }
+    this.#brokerSettled = this.#settleBroker();
     // It may have ended while we waited.
     this.#assertAlive();
   }
@@ -263,18 +271,20 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
       const labels = await this.#roles.labels();
       try {
         this.#assertAlive();
-        return this.#report(labels, { verification: await this.#engine.verify() });
+        return await this.#report(labels, { verification: await this.#engine.verify() });
       } catch (error) {
-        return this.#report(labels, { failure: error as Error });
+        return await this.#report(labels, { failure: error as Error });
       }
     });
   }
 
-  #report(
+  async #report(
     labels: ReadonlyMap<number, string>,
     found: { readonly verification: Verification } | { readonly failure: Error },
-  ): EnforcementReport {
+    brokerSettled = this.#settleBroker(),
+  ): Promise<EnforcementReport> {
     const { waitKillable, signalScope } = this.#parts.process;
+    await brokerSettled;
     const roles = this.#parts.compiled.stages.flatMap(({ roles }) => Object.keys(roles));
     return makeReport({
       pid: this.pid,
@@ -297,6 +307,11 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     const { layers } = this.#parts;
     if (layers === undefined || this.#ended) return [];
     return [...verifyLayers(this.pid, layers.plan), ...layers.atBirth];
+  }
+
+  /** It serves one request after the other: when it answers this one, it has taken from itself what its stage demands. Never rejects. */
+  async #settleBroker(): Promise<void> {
+    await this.#parts.broker.current.client.status().catch(() => undefined);
   }
 
   /** A broker that has ended permits nothing, which is no weakness. */

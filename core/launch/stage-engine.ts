@@ -21,8 +21,9 @@ export interface StageEngineParts {
   readonly roles: ThreadRoles;
   /** Throws when the process has ended: nothing may be done by its number then. */
   readonly assertAlive: () => void;
-  /** Tells the broker, the present one unless it is given. */
-  readonly tellBroker: (roles: RolesOfThreads, broker?: BrokerClient) => Promise<void>;
+  /** The present one. */
+  readonly broker: () => BrokerClient;
+  readonly tellBroker: (roles: RolesOfThreads, broker: BrokerClient) => Promise<void>;
   /** Makes the broker judge by this epoch. */
   readonly moveBroker: (epoch: number) => Promise<void>;
 }
@@ -32,6 +33,8 @@ export class StageEngine implements ThreadKeeper {
   #epoch = 0;
   #last: Promise<void> = Promise.resolve();
   #unfiltered = false;
+  /** What which broker knows. */
+  #told: { readonly broker: BrokerClient; readonly key: string } | undefined;
 
   constructor(parts: StageEngineParts) {
     this.#parts = parts;
@@ -70,11 +73,8 @@ export class StageEngine implements ThreadKeeper {
       ...common,
       askRoles: () => this.#rolesFor(stages),
       requires: this.#parts.requires[epoch],
-      moveBroker: async (roles) => {
-        // Both are on their way at once, and the broker takes them in this order.
-        const answers = await Promise.allSettled([this.#tellBroker(roles), moveBroker(epoch)]);
-        for (const answer of answers) if (answer.status === 'rejected') throw answer.reason;
-      },
+      moveBroker: () => moveBroker(epoch),
+      tellBroker: (roles) => this.#tellBroker(roles),
     });
     this.#epoch = epoch;
     this.#remember(tightened.roles);
@@ -121,15 +121,25 @@ export class StageEngine implements ThreadKeeper {
     this.#unfiltered = false;
   }
 
+  /** Once the threads are there, and before the first stage is entered: what they are need not be told then. */
+  async tellAhead(): Promise<void> {
+    await this.inTurn(async () => this.#tellBroker(await this.#rolesFor(this.#parts.stages)));
+  }
+
   /** To a broker that follows one that died. */
   async tellSuccessor(broker: BrokerClient): Promise<void> {
     await this.#tellBroker(this.#parts.roles.living, broker);
   }
 
   /** The broker judges by roles too. It is told before filters are given, and what it is told holds while they are. */
-  async #tellBroker(roles: ReadonlyMap<number, string>, broker?: BrokerClient): Promise<void> {
+  async #tellBroker(roles: ReadonlyMap<number, string>, broker = this.#parts.broker()): Promise<void> {
     if (rolesIn(this.#parts.stages).size === 0) return;
-    await this.#parts.tellBroker({ least: this.#leastFilters(), threads: this.#parts.roles.began(roles) }, broker);
+    const words = { least: this.#leastFilters(), threads: this.#parts.roles.began(roles) };
+    const key = JSON.stringify(words);
+    if (this.#told?.broker === broker && this.#told.key === key) return;
+    this.#told = undefined;
+    await this.#parts.tellBroker(words, broker);
+    this.#told = { broker, key };
   }
 
   /** How many filters a thread in a role has, now or when the next stage was entered. */

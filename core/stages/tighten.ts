@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How a running, unmodified process moves to a tighter stage. In order:
 //   0. what the stage requires of the process is looked at (and once more at the end);
-//   1. the broker moves to the new epoch: from here on it judges by the new rules only;
+//   1. the broker moves to the new epoch: from here on it judges by the new rules only; and it knows which threads have a role before these get its filters;
 //   2. the stage's program is installed in every thread: through one stopped thread, synchronised by the kernel to all (TSYNC), or, once
 //      threads differ because an earlier stage gave roles, in one thread after the other;
 //   3. threads with a role get their role's programs on top;
@@ -32,9 +32,10 @@ export interface Threads {
 }
 
 export interface TightenOptions extends Omit<Threads, 'roles'> {
-  /** The process is looked at while the answer is under way. */
+  /** The process is looked at, and the broker moved, while the answer is under way. */
   readonly askRoles: () => Promise<ReadonlyMap<number, string>>;
-  readonly moveBroker: (roles: ReadonlyMap<number, string>) => Promise<void>;
+  readonly moveBroker: () => Promise<void>;
+  readonly tellBroker: (roles: ReadonlyMap<number, string>) => Promise<void>;
   /** What the stage demands of the process. */
   readonly requires?: Requirements | undefined;
 }
@@ -63,10 +64,15 @@ export async function tighten(options: TightenOptions): Promise<Tightened> {
     await asked.catch(() => undefined);
     throw error;
   }
-  const roles = await asked;
-  await options.moveBroker(roles).catch((cause: unknown) => {
-    throw brokerStayed(stage.name, cause);
-  });
+  const broker = async (act: Promise<void>): Promise<void> =>
+    await act.catch((cause: unknown) => {
+      throw brokerStayed(stage.name, cause);
+    });
+  const [answer, moved] = await Promise.allSettled([asked, broker(options.moveBroker())]);
+  if (moved.status === 'rejected') throw moved.reason;
+  if (answer.status === 'rejected') throw answer.reason;
+  const roles = answer.value;
+  await broker(options.tellBroker(roles));
   const threads: Threads = { ...options, roles };
   const stoppedMicroseconds =
     rolesIn(entered).size > 0 ? installByThread(threads, stage) : installEverywhere(threads, stage);
@@ -102,17 +108,17 @@ function assertPreconditionsHold({ requires, stages, ...options }: TightenOption
 export function giveRoles(options: Threads): Verification {
   const stage = options.stages.at(-1)?.name ?? '';
   const threads = newcomers(options);
-  if (threads.length > 0) inject(options, stage, { threads, others: [], alone: true });
+  if (threads.length > 0) inject(options, stage, { threads, others: [] });
   return verifyThreads(options);
 }
 
-/** By TSYNC, and then what roles have on top. From the first success on a failure is not harmless any more. */
+/** By TSYNC, and then what roles have on top. */
 function installEverywhere(options: Threads, { name, program }: StagePrograms): number {
   const { pid, pidfd, deadlineMs } = options;
+  const threads = newcomers(options);
+  if (threads.length > 0) return inject(options, name, { threads, others: [], together: program });
   const injected = native.injectFilter({ pid, pidfd, program, deadlineMs });
   if (!injected.ok) throw injectionFailed(pid, name, injected);
-  const threads = newcomers(options);
-  if (threads.length > 0) inject(options, name, { threads, others: [], alone: false });
   return injected.stoppedMicroseconds;
 }
 
@@ -125,7 +131,7 @@ function installByThread(options: Threads, stage: StagePrograms): number {
       ...(given.has(tid) ? own(stage, role) : roleChain(stages, role).map(({ program }) => program)),
     ],
   }));
-  return inject(options, stage.name, { threads, others: [stage.program], alone: true });
+  return inject(options, stage.name, { threads, others: [stage.program] });
 }
 
 function own({ roles }: StagePrograms, role: string): Uint8Array[] {
@@ -146,17 +152,18 @@ function newcomers({ stages, roles, given }: Threads): ThreadPrograms[] {
     .filter(({ programs }) => programs.length > 0);
 }
 
-/** `alone`: nothing was changed before it, so that a failure that changed nothing is harmless. Returns for how long one thread stood still at most. */
+/** Returns for how long one thread stood still at most. */
 function inject(
   { pid, pidfd, deadlineMs }: Threads,
   stage: string,
   wanted: {
     readonly threads: readonly ThreadPrograms[];
     readonly others: readonly Uint8Array[];
-    readonly alone: boolean;
+    readonly together?: Uint8Array;
   },
 ): number {
-  const programs = [...new Set([...wanted.others, ...wanted.threads.flatMap((thread) => thread.programs)])];
+  const forAll = wanted.together === undefined ? wanted.others : [wanted.together];
+  const programs = [...new Set([...forAll, ...wanted.threads.flatMap((thread) => thread.programs)])];
   const places = (some: readonly Uint8Array[]): number[] => some.map((program) => programs.indexOf(program));
   const injected = native.injectByThread({
     pid,
@@ -164,9 +171,10 @@ function inject(
     programs,
     threads: wanted.threads.map((thread) => ({ tid: thread.tid, programs: places(thread.programs) })),
     others: places(wanted.others),
+    together: wanted.together === undefined ? -1 : programs.indexOf(wanted.together),
     deadlineMs,
   });
-  if (!injected.ok) throw injectionFailed(pid, stage, { ...injected, dirty: injected.dirty || !wanted.alone });
+  if (!injected.ok) throw injectionFailed(pid, stage, injected);
   return injected.stoppedMicroseconds;
 }
 

@@ -54,8 +54,10 @@ Napi::Value inject(const Napi::CallbackInfo& info) {
 Napi::Value inject_each(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Options options(info, "injectByThread");
-  InjectByThreadOptions wanted{process_id(options, "pid"), options.fd("pidfd"), options.bytes_list("programs"), {}, {}, deadline(options)};
+  InjectByThreadOptions wanted{process_id(options, "pid"), options.fd("pidfd"), options.bytes_list("programs"), {}, {}, {}, deadline(options)};
   wanted.others = options.places("others", wanted.programs.size());
+  const auto together = options.integer("together", -1, static_cast<std::int64_t>(wanted.programs.size()) - 1);
+  if (together >= 0) wanted.together = static_cast<std::size_t>(together);
   for (Options& thread : options.objects("threads")) {
     wanted.threads.push_back({process_id(thread, "tid"), thread.places("programs", wanted.programs.size())});
     if (!thread.ok()) return {};
@@ -85,14 +87,7 @@ const char* name_of(Visit visit) {
   return "";
 }
 
-Napi::Value inspect(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  Options options(info, "inspectThreads");
-  const InspectOptions wanted{process_id(options, "pid"), options.fd("pidfd"), milliseconds(options, "patienceMs"), deadline(options)};
-  if (!options.ok()) return {};
-  auto inspected = inspect_threads(wanted);
-  if (!inspected.ok()) return throw_failure(env, inspected.failure());
-  const Inspection& inspection = inspected.value();
+Napi::Object object_of(Napi::Env env, const Inspection& inspection) {
   auto threads = Napi::Array::New(env);
   for (const InspectedThread& found : inspection.threads) {
     auto thread = Napi::Object::New(env);
@@ -101,6 +96,7 @@ Napi::Value inspect(const Napi::CallbackInfo& info) {
     thread.Set("mode", static_cast<double>(found.seccomp_mode));
     thread.Set("filters", static_cast<double>(found.filters));
     thread.Set("noNewPrivs", found.no_new_privs);
+    thread.Set("capabilities", Napi::BigInt::New(env, found.capabilities));
     thread.Set("visit", name_of(found.visit));
     if (found.programs) thread.Set("programs", numbers(env, *found.programs));
     threads.Set(threads.Length(), thread);
@@ -114,6 +110,16 @@ Napi::Value inspect(const Napi::CallbackInfo& info) {
   result.Set("unreadable", static_cast<double>(inspection.unreadable));
   result.Set("longestStopMicroseconds", static_cast<double>(inspection.longest_stop.count()));
   return result;
+}
+
+Napi::Value inspect(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Options options(info, "inspectThreads");
+  const InspectOptions wanted{process_id(options, "pid"), options.fd("pidfd"), milliseconds(options, "patienceMs"), deadline(options)};
+  if (!options.ok()) return {};
+  const auto inspected = inspect_threads(wanted);
+  if (!inspected.ok()) return throw_failure(env, inspected.failure());
+  return object_of(env, inspected.value());
 }
 
 }  // namespace

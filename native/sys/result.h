@@ -26,6 +26,7 @@ class [[nodiscard]] Result {
 
   bool ok() const { return std::holds_alternative<Value>(content_); }
   Value& value() { return *std::get_if<Value>(&content_); }
+  const Value& value() const { return *std::get_if<Value>(&content_); }
   Failure failure() const { return *std::get_if<Failure>(&content_); }
 
  private:

@@ -5,7 +5,8 @@
 //  - inject_filter(): one thread of the process is stopped and made to call seccomp(2) with TSYNC itself; the kernel then gives the
 //    filter to all other threads, those being created included, without stopping them.
 //  - inject_by_thread(): one thread after the other is stopped and made to call seccomp(2) for itself alone, while the others run. This is how
-//    threads get filters that others have not, and how the whole process gets one once its threads differ: TSYNC demands that they do not.
+//    threads get filters that others have not, also right after one for all, and how the whole process gets one once its threads differ: TSYNC demands
+//    that they do not.
 //  - inspect_threads(): each thread is stopped for a moment and its filters are read from the kernel.
 // A thread's registers, signal mask, pending restart and memory are put back, so that the program cannot tell.
 //
@@ -83,6 +84,8 @@ struct InjectByThreadOptions {
   std::vector<ThreadPrograms> threads;
   /// For each thread that `threads` does not name. Empty: those are let be, and go on running.
   std::vector<std::size_t> others;
+  /// What every thread gets first, as by inject_filter(): then `others` is empty.
+  std::optional<std::size_t> together;
   std::chrono::milliseconds deadline;
   StepObserver observer = {};
 };
@@ -94,7 +97,7 @@ struct InjectedByThread {
   std::chrono::microseconds stopped;
 };
 
-/// Gives single threads filters of their own. With `others`, no thread is left out, and nobody can make one that lacks them any more. A failure
+/// Gives single threads filters of their own, after the one for all, if there is one. With `others`, no thread is left out, and nobody can make one that lacks them any more. A failure
 /// after the first filter is dirty. Threads made later inherit what their maker has.
 std::variant<InjectedByThread, NotInjected> inject_by_thread(const InjectByThreadOptions& options);
 
@@ -119,6 +122,8 @@ struct InspectedThread {
   int seccomp_mode = -1;
   long filters = -1;
   bool no_new_privs = false;
+  /// All that it holds, in whichever of the inheritable, permitted, effective and ambient set.
+  std::uint64_t capabilities = 0;
 };
 
 struct Inspection {

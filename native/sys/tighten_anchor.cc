@@ -20,7 +20,7 @@ std::optional<StepFailure> Anchor::borrow(const std::function<std::optional<Step
   saved = true;
   const auto failure = borrowed(thread_);
   if (failure) return failure;
-  if (const auto loss = thread_.put_back(deadline)) return loss;
+  if (const auto loss = thread_.put_back_at_event(deadline)) return loss;
   note_stop();
   if (const Outcome lost = tracee_.run_on()) return StepFailure{"restore", lost->error};
   return {};

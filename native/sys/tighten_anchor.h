@@ -14,8 +14,8 @@ namespace ratchet {
 /// Whoever waits for something attends to it, since a traced thread stops at each signal.
 class Anchor {
  public:
-  Anchor(const Process& process, pid_t tid, std::uint64_t instruction, const StepObserver& observer)
-      : process_(process), tracee_(process, tid), thread_(tracee_, process, instruction, observer) {}
+  Anchor(const Process& process, pid_t tid, const CallSite& site, const StepObserver& observer)
+      : process_(process), tracee_(process, tid), thread_(tracee_, process, site, observer) {}
   Anchor(const Anchor&) = delete;
   Anchor& operator=(const Anchor&) = delete;
 

@@ -48,6 +48,11 @@ inline void aim(Registers& registers, std::uint64_t instruction, long number, co
   for (std::size_t index = 0; index < arguments.size(); index++) registers.regs[index] = arguments[index];
 }
 
+/// Nothing in the registers would tell that the call was entered: so it is stopped at its entry and at its exit.
+inline constexpr bool steps_over_calls = false;
+inline bool has_called(const Registers&, std::uint64_t, long) { return false; }
+inline std::int64_t result(const Registers& registers) { return static_cast<std::int64_t>(registers.regs[0]); }
+
 /// The first argument is no longer to be had once x0 holds -EINTR: such a call ends with EINTR, as after SIGSTOP and SIGCONT.
 inline bool rewind_unrestartable(Registers&) { return false; }
 

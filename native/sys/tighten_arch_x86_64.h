@@ -46,6 +46,16 @@ inline void aim(Registers& registers, std::uint64_t instruction, long number, co
   registers.r9 = arguments[5];
 }
 
+/// See tighten_single_step.h.
+inline constexpr bool steps_over_calls = true;
+
+/// After aim() and a step: the call of this number was entered, and is over.
+inline bool has_called(const Registers& registers, std::uint64_t instruction, long number) {
+  return registers.orig_rax == static_cast<std::uint64_t>(number) && registers.rip == instruction + syscall_instruction.size();
+}
+
+inline std::int64_t result(const Registers& registers) { return static_cast<std::int64_t>(registers.rax); }
+
 /// These calls answer any interruption with EINTR, even one that runs no handler (signal(7)), and have then done nothing. Setting
 /// the thread back to just before the call hides the stop. A finite timeout begins anew. KVM_RUN is left alone: its callers expect EINTR.
 inline bool rewind_unrestartable(Registers& registers) {

@@ -10,6 +10,7 @@
 
 #include "sys/tighten_call.h"
 #include "sys/tighten_rseq.h"
+#include "sys/tighten_single_step.h"
 
 namespace ratchet {
 
@@ -30,6 +31,8 @@ Outcome why_no_calls(Tracee& tracee) {
   return arch::restart_can_be_kept(registers.value(), at_syscall) ? Outcome() : foreign;
 }
 
+CallSite call_site(const Process& process, std::uint64_t instruction) { return {instruction, process.ignores(SIGTRAP)}; }
+
 std::optional<StepFailure> BorrowedThread::save(unsigned long more_options) {
   tell("save");
   if (const Outcome failed = hide_interruption(*tracee_, *process_)) return at("save", *failed);
@@ -47,19 +50,46 @@ std::optional<StepFailure> BorrowedThread::save(unsigned long more_options) {
 
 std::optional<StepFailure> BorrowedThread::mask() {
   tell("mask");
-  constexpr std::uint64_t all_but_sigsys = ~(1ULL << (SIGSYS - 1));
-  if (const Outcome failed = tracee_->set_signal_mask(all_but_sigsys)) return at("mask", *failed);
+  constexpr std::uint64_t sigtrap = 1ULL << (SIGTRAP - 1);
+  steps_ = arch::steps_over_calls && !site_.ignores_trap;
+  // Where it is not blocked none waits for long: what comes now is met as it comes.
+  if (steps_ && (saved_.signal_mask & sigtrap) != 0) {
+    auto task = process_->task(tid());
+    steps_ = task.ok() && (task.value().pending & sigtrap) == 0;
+  }
+  std::uint64_t all_but_forced = ~(1ULL << (SIGSYS - 1));
+  if (steps_) all_but_forced &= ~sigtrap;
+  if (const Outcome failed = tracee_->set_signal_mask(all_but_forced)) return at("mask", *failed);
   return {};
 }
 
 Result<std::int64_t> BorrowedThread::call(long number, const arch::Arguments& arguments, const Deadline& deadline) {
-  return call_in_thread(*tracee_, saved_.registers, instruction_, number, arguments, deadline);
+  if (steps_) {
+    auto called = call_by_single_step(*tracee_, saved_.registers, site_.instruction, number, arguments, deadline);
+    if (!called.ok()) return called.failure();
+    if (called.value()) return *called.value();
+    steps_ = false;
+  }
+  in_get_signal_ = false;
+  return call_in_thread(*tracee_, saved_.registers, site_.instruction, number, arguments, deadline);
 }
 
-/// At an event stop, not at the exit stop: only after an event stop does the kernel look at orig_rax and rax and restart the call that we
-/// interrupted, or hand it to restart_syscall(2). At an exit stop the program would see -ERESTARTSYS.
 std::optional<StepFailure> BorrowedThread::put_back(const Deadline& deadline) {
   tell("return");
+  if (!in_get_signal_)
+    if (const auto failure = come_to_event(deadline)) return failure;
+  return restore();
+}
+
+std::optional<StepFailure> BorrowedThread::put_back_at_event(const Deadline& deadline) {
+  tell("return");
+  if (const auto failure = come_to_event(deadline)) return failure;
+  return restore();
+}
+
+/// Not from the exit stop of a call: only within get_signal() does the kernel look at orig_rax and rax afterwards, and restarts the call that we
+/// interrupted, or hands it to restart_syscall(2). From an exit stop the program would see -ERESTARTSYS.
+std::optional<StepFailure> BorrowedThread::come_to_event(const Deadline& deadline) {
   // A call may have left the thread at an event stop already (after a trap); the interrupt then gives another one.
   if (const Outcome failed = tracee_->interrupt()) return at("return", *failed);
   if (const Outcome failed = tracee_->resume(PTRACE_CONT, 0)) return at("return", *failed);
@@ -70,6 +100,11 @@ std::optional<StepFailure> BorrowedThread::put_back(const Deadline& deadline) {
     if (stop.value().kind != StopKind::signal) return StepFailure{"return", EPROTO};
     if (const Outcome failed = postpone_signal(*tracee_, PTRACE_CONT, stop.value().signal)) return at("return", *failed);
   }
+  in_get_signal_ = true;
+  return {};
+}
+
+std::optional<StepFailure> BorrowedThread::restore() {
   tell("restore");
   if (const Outcome failed = tracee_->set_registers(saved_.registers)) return at("restore", *failed);
   if (const Outcome failed = tracee_->set_signal_mask(saved_.signal_mask)) return at("restore", *failed);

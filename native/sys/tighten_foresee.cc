@@ -37,7 +37,8 @@ std::optional<StepFailure> foresee_refusal(std::span<const std::vector<sock_filt
   if (intended.map && !all_allow(installed, SYS_mmap, *intended.map)) return StepFailure{"mmap", EPERM};
   if (intended.unmap && !all_allow(installed, SYS_munmap, *intended.unmap)) return StepFailure{"munmap", EPERM};
   for (const auto& [arguments, program] : intended.installs) {
-    if (!all_allow(installed, SYS_seccomp, arguments) || !all_allow(added, SYS_seccomp, arguments)) return StepFailure{"seccomp", EPERM};
+    if (arguments && (!all_allow(installed, SYS_seccomp, *arguments) || !all_allow(added, SYS_seccomp, *arguments)))
+      return StepFailure{"seccomp", EPERM};
     added.push_back(decoded(program));
   }
   if (intended.unmap && !all_allow(added, SYS_munmap, *intended.unmap)) return StepFailure{"program", EINVAL};

@@ -23,7 +23,8 @@ struct Intended {
   std::optional<arch::Arguments> map;
   std::optional<arch::Arguments> unmap;
   struct Install {
-    arch::Arguments arguments;
+    /// Absent: the thread gets it by another one's call (TSYNC).
+    std::optional<arch::Arguments> arguments;
     std::span<const std::uint8_t> program;
   };
   std::vector<Install> installs;

@@ -6,6 +6,7 @@
 
 #include "sys/tighten.h"
 #include "sys/tighten_borrow.h"
+#include "sys/tighten_census.h"
 #include "sys/tighten_choose.h"
 #include "sys/tighten_filters.h"
 #include "sys/tighten_foresee.h"
@@ -27,14 +28,11 @@ class Injection {
   Outcomes run();
 
  private:
-  std::optional<NotInjected> census();
-  std::optional<NotInjected> unequal(const std::vector<Task>& tasks) const;
   std::optional<NotInjected> foresee(pid_t tid, std::uint64_t instruction) const;
   std::optional<NotInjected> install(BorrowedThread& thread, const Deadline& deadline);
 
   NotInjected refused(const char* step, int error, pid_t tid) const { return {step, error, tid, false}; }
   NotInjected lost(const StepFailure& failure, pid_t tid) const { return {failure.step, failure.error, tid, true}; }
-  pid_t visible_tid(pid_t inner) const;
 
   const InjectOptions& options_;
   const Process& process_;
@@ -47,7 +45,7 @@ Outcomes Injection::run() {
   const Deadline deadline(options_.deadline);
   // Half of the time for what can be given up without harm, the rest for what cannot.
   const Deadline harmless = deadline.share(2);
-  if (const auto refusal = census()) return *refusal;
+  if (const auto refusal = take_census(process_, options_.pid, living_)) return *refusal;
   auto instruction = find_syscall_instruction(process_, living_.front());
   if (!process_.alive()) return refused("process", ESRCH, options_.pid);
   if (!instruction.ok()) {
@@ -55,6 +53,7 @@ Outcomes Injection::run() {
     return refused(step_of_reading(error), error, living_.front());
   }
 
+  const CallSite site = call_site(process_, instruction.value());
   Choice choice(process_, options_.observer);
   const auto stopped = choice.stop_one(living_, harmless);
   if (const auto* refusal = std::get_if<NotInjected>(&stopped)) return *refusal;
@@ -67,7 +66,7 @@ Outcomes Injection::run() {
     (void)tracee->detach();
     return *refusal;
   }
-  BorrowedThread thread(*tracee, process_, instruction.value(), options_.observer);
+  BorrowedThread thread(*tracee, process_, site, options_.observer);
   if (const auto failure = thread.save()) return refused(failure->step, failure->error, tid);
   // From here to let_go() a failure leaves the thread seized with EXITKILL: the kernel kills the process as this thread ends.
   const auto failure = install(thread, deadline);
@@ -76,33 +75,6 @@ Outcomes Injection::run() {
   if (const auto loss = thread.let_go()) return lost(*loss, tid);
   if (failure) return *failure;
   return Injected{tid, std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - asked)};
-}
-
-/// All living threads, none of them traced, and all with the same number of filters.
-std::optional<NotInjected> Injection::census() {
-  std::vector<Task> tasks;
-  for (const pid_t tid : process_.tasks())
-    if (auto found = process_.task(tid); found.ok() && !found.value().dead()) tasks.push_back(std::move(found.value()));
-  auto refusal = unequal(tasks);
-  if (refusal) {
-    // A thread that has begun to end has given its filters back.
-    std::erase_if(tasks, [this](const Task& task) { return process_.ending(task.tid); });
-    refusal = unequal(tasks);
-  }
-  if (refusal) return refusal;
-  if (tasks.empty()) return refused("process", ESRCH, options_.pid);
-  for (const Task& task : tasks) living_.push_back(task.tid);
-  return {};
-}
-
-std::optional<NotInjected> Injection::unequal(const std::vector<Task>& tasks) const {
-  for (const Task& task : tasks) {
-    if (task.tracer != 0) return refused("traced", EBUSY, task.tid);
-    if (task.seccomp_mode == 1) return refused("seccomp", EINVAL, task.tid);
-    if (task.filters < 0) return refused("verify", ENOSYS, task.tid);
-    if (task.filters != tasks.front().filters) return refused("tsync", ESRCH, task.tid);
-  }
-  return {};
 }
 
 std::optional<NotInjected> Injection::foresee(pid_t tid, std::uint64_t instruction) const {
@@ -145,14 +117,8 @@ std::optional<NotInjected> Injection::install(BorrowedThread& thread, const Dead
 
   if (installed.value() < 0) return refused("seccomp", static_cast<int>(-installed.value()), tid);
   // A thread that has filters which ours has not (seccomp(2), SECCOMP_FILTER_FLAG_TSYNC).
-  if (installed.value() > 0) return refused("tsync", ESRCH, visible_tid(static_cast<pid_t>(installed.value())));
+  if (installed.value() > 0) return refused("tsync", ESRCH, process_.outer_tid(static_cast<pid_t>(installed.value())));
   return {};
-}
-
-pid_t Injection::visible_tid(pid_t inner) const {
-  for (const pid_t tid : process_.tasks())
-    if (auto task = process_.task(tid); task.ok() && task.value().inner_tid == inner) return tid;
-  return inner;
 }
 
 }  // namespace

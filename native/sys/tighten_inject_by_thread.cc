@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sys/tighten_inject_by_thread.h"
 
+#include <linux/seccomp.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -21,7 +22,7 @@ std::variant<InjectedByThread, NotInjected> InjectionByThread::run() {
     if (refusal->tid == 0) refusal->tid = options_.pid;
     return *refusal;
   }
-  if (lenders_.empty()) return refused("mmap", EPERM, options_.pid);
+  if (lenders_.empty()) return refused(no_lender_.step, no_lender_.error, options_.pid);
   if (const auto refusal = lend()) return *refusal;
   // From here on the anchor holds the process.
   auto refusal = everyone() ? install_everywhere() : install_named();
@@ -53,45 +54,69 @@ std::optional<NotInjected> InjectionByThread::foresee(Tracee& tracee) {
   auto read = installed_filters(tid);
   // Not permitted to read them: then the calls tell, which is as good unless the filter kills.
   const auto installed = read.ok() ? std::move(read.value()) : std::vector<std::vector<sock_filter>>{};
-  Intended intended{instruction_, {}, {}, {}};
+  Intended intended{site_.instruction, {}, {}, {}};
+  if (options_.together) intended.installs.push_back({{}, options_.programs[*options_.together]});
   for (const std::size_t program : programs_of(tid))
     intended.installs.push_back({scratch_.install_arguments(program, 0, somewhere), options_.programs[program]});
   if (const auto refusal = foresee_refusal(installed, intended)) return refused(refusal->step, refusal->error, tid);
   intended.map = scratch_.map_arguments();
   intended.unmap = scratch_.unmap_arguments(somewhere);
-  if (!foresee_refusal(installed, intended)) lenders_.push_back(tid);
+  if (options_.together) intended.installs.front().arguments = scratch_.install_arguments(*options_.together, SECCOMP_FILTER_FLAG_TSYNC, somewhere);
+  if (const auto refusal = foresee_refusal(installed, intended)) no_lender_ = *refusal;
+  else lenders_.push_back(tid);
   return {};
 }
 
-/// Makes the scratch memory, in the first lender that lives. On a refusal nothing has changed.
+/// Makes the scratch memory, in the first lender that lives, and installs what all threads get. On a refusal nothing has changed.
 std::optional<NotInjected> InjectionByThread::lend() {
   std::optional<NotInjected> refusal;
   for (const pid_t tid : lenders_) {
     options_.observer.tell("seize", tid);
-    anchor_.emplace(process_, tid, instruction_, options_.observer);
+    anchor_.emplace(process_, tid, site_, options_.observer);
     if (const Outcome failed = anchor_->seize()) {
       refusal = why_not_seized(process_, tid, *failed).value_or(refused("process", ESRCH, tid));
       continue;
     }
-    const auto map = [this](BorrowedThread& thread) -> std::optional<StepFailure> {
-      if (const auto failure = thread.mask()) return failure;
-      thread.tell("mmap");
-      auto mapped = thread.call(SYS_mmap, scratch_.map_arguments(), deadline_);
-      if (!mapped.ok()) return StepFailure{"mmap", mapped.failure().error};
-      if (mapped.value() < 0) refusal_ = StepFailure{"mmap", static_cast<int>(-mapped.value())};
-      else address_ = static_cast<std::uint64_t>(mapped.value());
-      return {};
+    const auto begin = [this](BorrowedThread& thread) -> std::optional<StepFailure> {
+      if (const auto failure = map(thread)) return failure;
+      return refusal_ || !options_.together ? std::nullopt : install_together(thread);
     };
     bool saved = false;
-    if (const auto failure = anchor_->borrow(map, deadline_, saved)) {
+    if (const auto failure = anchor_->borrow(begin, deadline_, saved)) {
       if (saved) return lost(*failure, tid);
       return refused(failure->step, failure->error, tid);
     }
     if (!refusal_) return {};
-    if (const auto loss = anchor_->borrow_and_let_go([](BorrowedThread& thread) { return thread.mask(); }, deadline_)) return lost(*loss, tid);
-    return refused(refusal_->step, refusal_->error, tid);
+    if (const auto loss = give_back()) return *loss;
+    return refused(refusal_->step, refusal_->error, unequal_ == 0 ? tid : unequal_);
   }
   return refusal;
+}
+
+std::optional<StepFailure> InjectionByThread::map(BorrowedThread& thread) {
+  if (const auto failure = thread.mask()) return failure;
+  thread.tell("mmap");
+  auto mapped = thread.call(SYS_mmap, scratch_.map_arguments(), deadline_);
+  if (!mapped.ok()) return StepFailure{"mmap", mapped.failure().error};
+  if (mapped.value() < 0) refusal_ = StepFailure{"mmap", static_cast<int>(-mapped.value())};
+  else address_ = static_cast<std::uint64_t>(mapped.value());
+  return {};
+}
+
+std::optional<StepFailure> InjectionByThread::install_together(BorrowedThread& thread) {
+  thread.tell("write");
+  if (const Outcome failed = thread.write_memory(address_, scratch_.content(address_))) return StepFailure{"write", failed->error};
+  thread.tell("seccomp");
+  const auto arguments = scratch_.install_arguments(*options_.together, SECCOMP_FILTER_FLAG_TSYNC, address_);
+  auto installed = thread.call(SYS_seccomp, arguments, deadline_);
+  if (!installed.ok()) return StepFailure{"seccomp", installed.failure().error};
+  any_installed_ = installed.value() == 0;
+  if (installed.value() < 0) refusal_ = StepFailure{"seccomp", static_cast<int>(-installed.value())};
+  if (installed.value() <= 0) return {};
+  // A thread that has filters which ours has not (seccomp(2), SECCOMP_FILTER_FLAG_TSYNC).
+  unequal_ = process_.outer_tid(static_cast<pid_t>(installed.value()));
+  refusal_ = StepFailure{"tsync", ESRCH};
+  return {};
 }
 
 std::optional<NotInjected> InjectionByThread::install_everywhere() {
@@ -174,7 +199,7 @@ std::optional<NotInjected> InjectionByThread::install_in(pid_t tid, bool& done) 
       overtaken_.splice(overtaken_.end(), own);
       return {};
     }
-    BorrowedThread thread(tracee, process_, instruction_, options_.observer);
+    BorrowedThread thread(tracee, process_, site_, options_.observer);
     // It may have come to foreign code since the survey.
     if (const Outcome foreign = thread.why_unusable()) {
       (void)hide_interruption(tracee, process_);
@@ -211,10 +236,11 @@ std::optional<StepFailure> InjectionByThread::install(BorrowedThread& thread) {
   return {};
 }
 
-/// Removes the scratch memory, and lets the anchor go.
+/// Removes the scratch memory, if there is any, and lets the anchor go.
 std::optional<NotInjected> InjectionByThread::give_back() {
   const auto unmap = [this](BorrowedThread& thread) -> std::optional<StepFailure> {
     if (const auto failure = thread.mask()) return failure;
+    if (address_ == 0) return {};
     thread.tell("munmap");
     auto unmapped = thread.call(SYS_munmap, scratch_.unmap_arguments(address_), deadline_);
     if (!unmapped.ok()) return StepFailure{"munmap", unmapped.failure().error};

@@ -22,7 +22,7 @@ namespace ratchet {
 class InjectionByThread {
  public:
   InjectionByThread(const InjectByThreadOptions& options, const Process& process, std::uint64_t instruction)
-      : options_(options), process_(process), instruction_(instruction), scratch_(options.programs), deadline_(options.deadline) {}
+      : options_(options), process_(process), site_(call_site(process, instruction)), scratch_(options.programs), deadline_(options.deadline) {}
 
   /// Should: give each thread its programs, or change nothing. Needs: nothing but the right to trace. Leaves behind: no tracee.
   std::variant<InjectedByThread, NotInjected> run();
@@ -34,6 +34,8 @@ class InjectionByThread {
 
   std::optional<NotInjected> foresee(Tracee& tracee);
   std::optional<NotInjected> lend();
+  std::optional<StepFailure> map(BorrowedThread& thread);
+  std::optional<StepFailure> install_together(BorrowedThread& thread);
   std::optional<NotInjected> install_everywhere();
   std::optional<NotInjected> take_turn(long filters);
   std::optional<NotInjected> install_named();
@@ -47,12 +49,14 @@ class InjectionByThread {
 
   const InjectByThreadOptions& options_;
   const Process& process_;
-  std::uint64_t instruction_;
+  CallSite site_;
   Scratch scratch_;
   Deadline deadline_;
   const Attention attention_{[](void* self) { static_cast<InjectionByThread*>(self)->attend(); }, this};
   /// Threads whose filters permit mmap and munmap, before and after.
   std::vector<pid_t> lenders_;
+  /// Why the last one that cannot lend cannot.
+  StepFailure no_lender_{"mmap", EPERM};
   std::optional<Anchor> anchor_;
   Outcome anchor_lost_;
   std::uint64_t address_ = 0;
@@ -61,6 +65,8 @@ class InjectionByThread {
   bool any_installed_ = false;
   /// A call that the kernel refused, read at its confirmed exit: nothing came of it.
   std::optional<StepFailure> refusal_;
+  /// The thread because of which the kernel gave none of them the filter for all.
+  pid_t unequal_ = 0;
   InjectedByThread result_{{}, {}};
 };
 

@@ -171,6 +171,7 @@ void Inspector::note(InspectedThread thread) {
   thread.seccomp_mode = task.value().seccomp_mode;
   thread.filters = task.value().filters;
   thread.no_new_privs = task.value().no_new_privs;
+  thread.capabilities = task.value().capabilities;
   found_.threads.push_back(std::move(thread));
 }
 

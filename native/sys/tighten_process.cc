@@ -119,8 +119,20 @@ Result<Task> Process::task(pid_t tid) const {
   task.filters = number(field(status, "Seccomp_filters"), 10, -1);
   task.no_new_privs = number(field(status, "NoNewPrivs"), 10, 0) == 1;
   const auto set = [&status](const char* name) { return static_cast<std::uint64_t>(number(field(status, name), 16, 0)); };
-  task.deliverable = (set("SigPnd") | set("ShdPnd")) & ~set("SigBlk");
+  task.pending = set("SigPnd") | set("ShdPnd");
+  task.deliverable = task.pending & ~set("SigBlk");
+  task.capabilities = set("CapInh") | set("CapPrm") | set("CapEff") | set("CapAmb");
   return task;
+}
+
+pid_t Process::outer_tid(pid_t inner) const {
+  for (const pid_t tid : tasks())
+    if (auto found = task(tid); found.ok() && found.value().inner_tid == inner) return tid;
+  return inner;
+}
+
+bool Process::ignores(int signal) const {
+  return (static_cast<std::uint64_t>(number(field(read("status"), "SigIgn"), 16, 0)) >> (signal - 1) & 1) != 0;
 }
 
 bool Process::has(pid_t tid) const {

@@ -26,7 +26,11 @@ struct Task {
   /// -1 where the kernel does not tell (before Linux 5.9).
   long filters = -1;
   bool no_new_privs = false;
-  /// Signals that are pending and not blocked.
+  /// In whichever of the inheritable, permitted, effective and ambient set.
+  std::uint64_t capabilities = 0;
+  /// Signals that wait, for the thread or for its process.
+  std::uint64_t pending = 0;
+  /// Those that are not blocked.
   std::uint64_t deliverable = 0;
 
   bool dead() const { return state == 'Z' || state == 'X'; }
@@ -46,6 +50,10 @@ class Process {
   std::vector<pid_t> tasks() const;
   /// ESRCH when the thread is gone.
   Result<Task> task(pid_t tid) const;
+  /// The id, as we see it, of the thread that has this one in its own pid namespace; the same number when there is none.
+  pid_t outer_tid(pid_t inner) const;
+  /// The process ignores this signal.
+  bool ignores(int signal) const;
   /// A thread with this id is the process's now.
   bool has(pid_t tid) const;
   /// The kernel's own count of the process's threads, zombies included; -1 when it is gone.

@@ -109,6 +109,7 @@ async function tightenOnce(program: string, threads: number, filter: CompiledPro
     given: new Set(),
     inheritedFilters: ownFilterCount(),
     moveBroker: () => Promise.resolve(),
+    tellBroker: () => Promise.resolve(),
     deadlineMs,
   });
   const totalMs = performance.now() - begun;
@@ -120,7 +121,7 @@ async function tightenByThread(program: string, threads: number): Promise<number
   await using victim = await IdleVictim.start(program, threads);
   const { pid, pidfd } = victim;
   const programs = [Buffer.from('060000000000ff7f', 'hex')];
-  const injected = native.injectByThread({ pid, pidfd, programs, threads: [], others: [0], deadlineMs });
+  const injected = native.injectByThread({ pid, pidfd, programs, threads: [], others: [0], together: -1, deadlineMs });
   if (!injected.ok) throw new Error(`no filter was injected: ${injected.step}, errno ${injected.errno}`);
   return injected.stoppedMicroseconds;
 }

@@ -72,6 +72,7 @@ export async function imprison(grants: readonly Grant[] = []): Promise<Prisoner>
         given: new Set(),
         inheritedFilters: ownFilterCount(),
         moveBroker: () => broker.client.enterStage(next.epoch),
+        tellBroker: () => Promise.resolve(),
         deadlineMs,
       });
       entered++;

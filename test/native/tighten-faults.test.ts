@@ -27,7 +27,7 @@ interface Run {
   readonly signal: NodeJS.Signals | null;
 }
 
-type Way = 'together' | 'by-thread';
+type Way = 'together' | 'by-thread' | 'with-role';
 
 async function inject(victim: Victim, step: string, event: string, uid?: number, way: Way = 'together'): Promise<Run> {
   const program = uid === undefined ? faultProgram : everyones(faultProgram);
@@ -43,17 +43,20 @@ async function untraced(victim: Victim): Promise<void> {
   while (victim.threads().some(({ tracer, state }) => tracer !== 0 || state === 't')) await nextTurn();
 }
 
-it.each(['together', 'by-thread'] as const)('takes the steps that these tests know of (%s)', async (way) => {
-  await using victim = await Victim.start('waiting');
-  const run = await inject(victim, '*', 'none', undefined, way);
-  expect({ ...run, steps: [...new Set(run.steps)].toSorted() }).toEqual({
-    said: 'ok',
-    steps: steps.toSorted(),
-    signal: null,
-  });
-  expect(victim.filters()).toEqual([1]);
-  expect(await victim.end()).toBe('ok');
-});
+it.each(['together', 'by-thread', 'with-role'] as const)(
+  'takes the steps that these tests know of (%s)',
+  async (way) => {
+    await using victim = await Victim.start('waiting');
+    const run = await inject(victim, '*', 'none', undefined, way);
+    expect({ ...run, steps: [...new Set(run.steps)].toSorted() }).toEqual({
+      said: 'ok',
+      steps: steps.toSorted(),
+      signal: null,
+    });
+    expect(victim.filters()).toEqual(way === 'with-role' ? [2, 1] : [1]);
+    expect(await victim.end()).toBe('ok');
+  },
+);
 
 describe('a launcher without privilege', () => {
   const uid = 65534;
@@ -91,7 +94,7 @@ describe('a launcher without privilege', () => {
   });
 });
 
-describe.each(['together', 'by-thread'] as const)('the launcher is killed (%s)', (way) => {
+describe.each(['together', 'by-thread', 'with-role'] as const)('the launcher is killed (%s)', (way) => {
   it.each(harmless)('before step %s: the process is untouched', async (step) => {
     await using victim = await Victim.start('waiting');
     await victim.asleep();
@@ -142,6 +145,28 @@ describe.each(['together', 'by-thread'] as const)('the process is killed (%s)', 
     expect(run.signal).toBeNull();
     await readable(victim.pidfd);
     expect(await victim.ended()).toBe('SIGKILL');
+  });
+});
+
+describe('SIGTRAP, which a single step raises', () => {
+  it.each([
+    ['trap-handled', 0, 'together'],
+    ['trap-handled', 0, 'with-role'],
+    ['trap-ignored', 0, 'together'],
+    ['trap-ignored', 0, 'by-thread'],
+    ['trap-waiting', 1, 'together'],
+    ['trap-waiting', 1, 'by-thread'],
+  ] as const)('%s: is what it was afterwards, and has come %i times (%s)', async (name, came, way) => {
+    await using victim = await Victim.start(name);
+    expect((await inject(victim, '*', 'none', undefined, way)).said).toBe('ok');
+    expect(victim.filters().at(-1)).toBeGreaterThan(0);
+    expect(await victim.end()).toBe(`SIGTRAP ${came}`);
+  });
+
+  it.each(steps)('sent before step %s: the injection succeeds, and it comes once', async (step) => {
+    await using victim = await Victim.start('trap-handled');
+    expect((await inject(victim, step, 'sigtrap')).said).toBe('ok');
+    expect(await victim.end()).toBe('SIGTRAP 1');
   });
 });
 

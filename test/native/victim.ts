@@ -57,7 +57,7 @@ export class Victim {
 
   /** Gives every thread a filter, each by itself. */
   injectByThread(program: Buffer = allowAll): ReturnType<typeof native.injectByThread> {
-    const wanted = { programs: [program], threads: [], others: [0], deadlineMs: 10_000 };
+    const wanted = { programs: [program], threads: [], others: [0], together: -1, deadlineMs: 10_000 };
     return native.injectByThread({ pid: this.#process(), pidfd: this.pidfd, ...wanted });
   }
 

@@ -73,6 +73,7 @@ describe('tighten', () => {
       inheritedFilters,
       deadlineMs,
       requires: { noFds, noChildren: false, sameFilters: false },
+      tellBroker: () => Promise.resolve(),
       moveBroker: async () => {
         expect(await makeCall({ pid, tid: pid }, 'openat', [-100, '/dev/zero', 0])).toBeGreaterThan(2);
       },
@@ -97,6 +98,7 @@ describe('tighten', () => {
       given: new Set(),
       inheritedFilters,
       deadlineMs,
+      tellBroker: () => Promise.resolve(),
       moveBroker: () => Promise.reject(new RatchetError('BROKER_TIMEOUT', 'it sleeps')),
     });
     await expect(moving).rejects.toBeInstanceOf(NothingChanged);
@@ -119,6 +121,7 @@ describe('tighten', () => {
       given: new Set(),
       inheritedFilters,
       deadlineMs,
+      tellBroker: () => Promise.resolve(),
       moveBroker: () => Promise.resolve(),
     });
     await expect(moving).rejects.toMatchObject({ code: 'INJECTION_FAILED', errno: 'EINVAL' });

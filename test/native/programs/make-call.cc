@@ -43,7 +43,7 @@ int main(int count, char** arguments) {
   if (!std::holds_alternative<Chosen>(stopped)) return fail("stop");
   Tracee& tracee = *std::get<Chosen>(stopped).tracee;
   auto registers = tracee.registers();
-  BorrowedThread thread(tracee, process.value(), instruction.value(), nobody);
+  BorrowedThread thread(tracee, process.value(), call_site(process.value(), instruction.value()), nobody);
   if (!registers.ok() || thread.save() || thread.mask()) return fail("save");
   const std::uint64_t place = registers.value().rsp - below_the_stack;
   std::string before(below_the_stack / 2, '\0');

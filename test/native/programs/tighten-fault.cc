@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Injects an allow-all filter, and has something happen before one of the steps: `tighten-fault PID STEP EVENT WAY`. WAY is `together` or
-// `by-thread`; EVENT is `die` (this program is killed), `kill` (the target is), `signal` (it gets SIGRTMIN), `sigsys` (SIGSYS), `stop`
+// Injects an allow-all filter, and has something happen before one of the steps: `tighten-fault PID STEP EVENT WAY`. WAY is `together`,
+// `by-thread`, or `with-role` (together, and the leader gets another one on top); EVENT is `die` (this program is killed), `kill` (the target is), `signal` (it gets SIGRTMIN), `sigsys` (SIGSYS), `sigtrap` (SIGTRAP), `stop`
 // (SIGSTOP), `continue` (SIGSTOP and SIGCONT) or `none`; STEP is a name, `#N` for the one that is taken as the Nth of all, from 0, or `*` for every step. Prints
 // "ok" or "STEP ERRNO TID dirty|clean", and the steps on stderr.
 #include <fcntl.h>
@@ -39,6 +39,7 @@ void happen(const char* step, pid_t, void* context) {
   if (fault.event == "kill") send(fault, SIGKILL);
   if (fault.event == "signal") send(fault, SIGRTMIN);
   if (fault.event == "sigsys") send(fault, SIGSYS);
+  if (fault.event == "sigtrap") send(fault, SIGTRAP);
   if (fault.event == "stop") send(fault, SIGSTOP);
   if (fault.event == "continue") {
     send(fault, SIGSTOP);
@@ -66,5 +67,7 @@ int main(int count, char** arguments) {
   const std::span program(reinterpret_cast<const std::uint8_t*>(&allow), sizeof allow);
   const StepObserver observer{happen, &fault};
   if (std::strcmp(arguments[4], "together") == 0) return say(inject_filter({pid, fault.pidfd, program, std::chrono::seconds(10), observer}));
-  return say(inject_by_thread({pid, fault.pidfd, {program}, {}, {0}, std::chrono::seconds(10), observer}));
+  if (std::strcmp(arguments[4], "by-thread") == 0)
+    return say(inject_by_thread({pid, fault.pidfd, {program}, {}, {0}, {}, std::chrono::seconds(10), observer}));
+  return say(inject_by_thread({pid, fault.pidfd, {program}, {{pid, {0}}}, {}, 0, std::chrono::seconds(10), observer}));
 }

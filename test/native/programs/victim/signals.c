@@ -58,8 +58,10 @@ void signalled(void) {
 
 /// Prints how many signals came: real-time ones are queued each by itself.
 static volatile sig_atomic_t system_call_signals;
+static volatile sig_atomic_t traps;
 static void on_any(int signal) {
   if (signal == SIGSYS) system_call_signals++;
+  if (signal == SIGTRAP) traps++;
   if (signal == SIGRTMIN) queued++;
 }
 void counting(void) {
@@ -69,3 +71,23 @@ void counting(void) {
   wait_for_end();
   printf("SIGRTMIN %d SIGSYS %d\n", (int)queued, (int)system_call_signals);
 }
+
+/// SIGTRAP is what a single step raises: handled, ignored, or blocked with one waiting, it is as before.
+static void keep_traps(void (*handler)(int), bool block) {
+  struct sigaction any = {.sa_handler = handler, .sa_flags = SA_RESTART};
+  EXPECT(sigaction(SIGTRAP, &any, NULL) == 0);
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTRAP);
+  if (block) EXPECT(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0 && raise(SIGTRAP) == 0);
+  ready(getpid());
+  wait_for_end();
+  struct sigaction now;
+  EXPECT(sigaction(SIGTRAP, NULL, &now) == 0 && now.sa_handler == handler);
+  EXPECT(traps == 0 || !block);
+  if (block) EXPECT(pthread_sigmask(SIG_UNBLOCK, &set, NULL) == 0);
+  printf("SIGTRAP %d\n", (int)traps);
+}
+void trap_handled(void) { keep_traps(on_any, false); }
+void trap_ignored(void) { keep_traps(SIG_IGN, false); }
+void trap_waiting(void) { keep_traps(on_any, true); }
