@@ -21,6 +21,7 @@ export function describeRefusal(event: SandboxEvent): string {
 function whoOf(event: SandboxEvent): string {
   if (event['door'] === 'launcher') return 'for the launcher';
   if (event['door'] === 'agent') return `for agent ${printable(String(event['thread']))}`;
+  if (event['door'] === 'program') return `in program ${event['thread']}`;
   const role = event['role'] === undefined ? '' : ` (${event['role']})`;
   return `in thread ${event['thread']}${role}`;
 }

@@ -3,7 +3,7 @@
 // the VM that it ran for. What a name stands for the launcher knows itself, from the profile.
 import { constants } from 'node:os';
 import type { BrokerClient, ProgramOrder } from '../broker/client.ts';
-import { deferred } from '../deferred.ts';
+import { deferred, withDeadline } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
 import type { EventStream } from '../launch/events.ts';
 import { describeExit, type ExitStatus, exitOf } from '../launch/exit-status.ts';
@@ -16,6 +16,8 @@ export interface RunnerOptions {
   readonly events: EventStream;
   readonly deadlineMs: number;
 }
+
+const lastWordsMs = 500;
 
 /** Ends that are remembered for who asks late. */
 const maxEnds = 64;
@@ -97,6 +99,8 @@ export class ProgramRunner {
     // The broker may end it at once; it is told of the end in any case.
     const told = tell(client.programStarted(number, pid, pidfd));
     const status = await exitOf(child);
+    // Its last words may come after its end; whoever was given its stderr could keep it open.
+    await withDeadline(stderr.ended, lastWordsMs, () => new Error('it is still open')).catch(() => undefined);
     own.delete(started);
     this.#processes.delete(started);
     await told;

@@ -47,9 +47,10 @@ export async function startProgram(
     deadlineMs,
   });
   const stderr = new OutputTail(staged.child.stderr, undefined);
+  let stopServing = (): void => staged.listener.close();
   try {
     requireLayers(staged.pid, plan, [0, 1, 2]);
-    supervise({ pid: staged.pid, listener: staged.listener, profile, tell });
+    stopServing = supervise({ pid: staged.pid, listener: staged.listener, profile, tell });
     await withDeadline(staged.executed, deadlineMs, () => {
       return new RatchetError('STAGER_FAILED', `${program.name} was not executed in time`, { errno: 'ETIMEDOUT' });
     });
@@ -58,8 +59,7 @@ export async function startProgram(
     killByPidfd(staged.pidfd);
     await exitOf(staged.child);
     staged.pidfd.close();
-    // Closed already when it was served.
-    staged.listener.close();
+    stopServing();
     throw error;
   }
 }

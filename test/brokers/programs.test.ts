@@ -2,12 +2,13 @@
 // The broker's side of named programs, with a launcher that answers as it likes: late, wrongly, twice, or not at all.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
+import { RunningPrograms } from '../../brokers/running-programs.ts';
 import { BrokerClient, type ProgramOrder } from '../../core/broker/client.ts';
 import { encodeFrame } from '../../core/broker/frame.ts';
 import { deferred } from '../../core/deferred.ts';
 import { OwnedFd } from '../../core/owned-fd.ts';
-import type { NamedProgram, ResolvedProfile } from '../../core/policy/types.ts';
+import type { BrokerRule, NamedProgram, ResolvedProfile } from '../../core/policy/types.ts';
 import { native } from '../../native/index.ts';
 import { profileOf } from './policy.ts';
 import { fdCount, spawnBroker, startBroker } from './rig.ts';
@@ -142,6 +143,37 @@ test('the time that its profile gives it is counted by the broker, which kills i
   const { pidfd, streams } = await asked;
   for (const fd of [pidfd, streams.stdin, streams.stdout]) fd?.close();
   expect((await process.ended)[1]).toBe('SIGKILL');
+});
+
+test('a launcher that answers too late has what it started killed, and it counts until it is gone', async () => {
+  await using process = someProcess();
+  const [named] = profile().programs ?? [];
+  if (named === undefined) throw new Error('no program');
+  const answers: string[] = [];
+  const running = new RunningPrograms(() => undefined);
+  const rule = profile().stages[0]?.broker[0] as BrokerRule;
+  vi.useFakeTimers();
+  try {
+    running.start(
+      { ...named, atOnce: 1 },
+      { granted: true, rule, lasts: () => true, holds: () => true },
+      [],
+      ({ kind }) => answers.push(kind),
+    );
+    vi.advanceTimersByTime(9999);
+    expect(answers).toEqual([]);
+    vi.advanceTimersByTime(1);
+    expect(answers).toEqual(['timeout']);
+  } finally {
+    vi.useRealTimers();
+  }
+  expect(running.full({ ...named, atOnce: 1 })).toBe(true);
+  const copy = new OwnedFd(native.openPidfd({ pid: process.pid, thread: false }));
+  expect(running.started(1, process.pid, copy)).toBe(true);
+  expect((await process.ended)[1]).toBe('SIGKILL');
+  expect(running.ended(1, undefined)).toMatchObject({ killed: 'the launcher took too long to start it' });
+  expect(running.full({ ...named, atOnce: 1 })).toBe(false);
+  expect(answers).toEqual(['timeout']);
 });
 
 test('an agent may ask for one, and not answer for the launcher', async () => {

@@ -53,6 +53,22 @@ describe('a refusal in words', () => {
 });
 
 describe('refusals as they happen', () => {
+  test('a program that fails is told of with its last words, and not one that ends well or was ended', async () => {
+    const ended = { time: refusal.time, type: 'program', what: 'ended', program: 'pack', words: '' } as const;
+    const said = await lines([
+      { ...ended, code: 0, signal: null },
+      { ...ended, code: null, signal: 'SIGKILL' },
+      { ...ended, code: 1, signal: null, words: 'gzip: stdin\u001b: not in gzip format' },
+      { ...ended, what: 'not started', words: '/usr/bin/gzip was replaced' },
+      { ...refusal, door: 'program', thread: 'pack' },
+    ]);
+    expect(said).toEqual([
+      'program pack exited with status 1: gzip: stdin\\u001b: not in gzip format',
+      'program pack was not started: /usr/bin/gzip was replaced',
+      expect.stringMatching(/^refused: connect\(.* in program pack,/),
+    ]);
+  });
+
   test('a flood is cut, and the cut is told', async () => {
     const said = await lines(Array.from({ length: 500 }, () => refusal));
     expect(said).toHaveLength(21);

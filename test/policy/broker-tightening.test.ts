@@ -10,6 +10,7 @@ const profile = (start: object, running: object): object => {
     version: 1,
     name: 'test',
     vmm: 'qemu',
+    programs: { pack: { path: '/usr/bin/gzip', why: 'w' }, unpack: { path: '/usr/bin/gzip', why: 'w' } },
     stages: {
       start: { why: 'first', syscalls, broker: start },
       running: { why: 'second', syscalls, broker: running },
@@ -31,6 +32,7 @@ test.each([
   [{ open: grant('/srv/**') }, { open: grant('/srv/disk.img:ro') }],
   [{ bind: grant('tcp:127.0.0.1:1-9') }, {}],
   [{ tap: grant('rt*') }, { tap: grant('rt1', 'rt%d') }],
+  [{ exec: grant('pack', 'unpack') }, { exec: grant('unpack') }],
   [{ connect: mayGrant('tcp:10.0.0.0/8:1') }, { connect: mayGrant('tcp:10.0.0.1:1') }],
   [{ connect: grant('tcp:10.0.0.0/8:1') }, { connect: mayGrant('tcp:10.0.0.1:1') }],
   [
@@ -43,6 +45,9 @@ test.each([
 
 test.each([
   [{}, { connect: grant('tcp:127.0.0.1:80') }, 'running grants connect tcp:127.0.0.1:80'],
+  [{ exec: grant('pack') }, { exec: grant('unpack') }, 'running grants exec unpack'],
+  [{ exec: mayGrant('pack') }, { exec: grant('pack') }, 'running grants exec pack'],
+  [{ exec: [...grant('pack'), ...refuse('unpack')] }, { exec: grant('pack') }, 'refuses exec unpack'],
   [{ connect: grant('tcp:127.0.0.1:80') }, { connect: grant('tcp:127.0.0.1:80-81') }, 'tcp:127.0.0.1:80-81'],
   [{ connect: grant('tcp:10.0.0.0/16:80') }, { connect: grant('tcp:10.0.0.0/8:80') }, 'tcp:10.0.0.0/8:80'],
   [{ bind: grant('tcp:127.0.0.1:80') }, { connect: grant('tcp:127.0.0.1:80') }, 'grants connect'],
