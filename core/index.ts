@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What other programs may import from `ratchet-vmm`.
-export { AttachedSandbox, attach } from './control/attach.ts';
+export { AttachedGroup, AttachedSandbox, attach, attachGroup } from './control/attach.ts';
 export { type ErrorCode, type ErrorKind, errorTable, RatchetError } from './errors.ts';
-export { Group, type GroupEnd, type GroupReport } from './group/group.ts';
+export { Group } from './group/group.ts';
+export type { GroupEnd, GroupReport, GroupStatus, MemberStatus } from './group/group-report.ts';
 export { type LaunchGroupOptions, launchGroup, readAddition } from './group/launch-group.ts';
 export type { SandboxEvent } from './launch/events.ts';
 export type { ExitStatus } from './launch/exit-status.ts';

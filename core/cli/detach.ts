@@ -7,12 +7,13 @@ import { closeSync, openSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { controlRequest } from '../control/client.ts';
 import { RatchetError } from '../errors.ts';
+import type { GroupStatus } from '../group/group-report.ts';
 import type { SandboxStatus } from '../launch/sandbox.ts';
 import { print } from './output.ts';
 
 const lookEveryMs = 50;
 
-/** Starts this same command again without `--detach`, and returns when its VM is in its stage: 0, or the status that it ended with. What it prints goes to `CONTROL.log`. */
+/** Starts this same command again without `--detach`, and returns when its VM or group is in its stage: 0, or the status that it ended with. What it prints goes to `CONTROL.log`. */
 export async function detach(control: string): Promise<number> {
   const log = `${control}.log`;
   const logFd = openLog(log);
@@ -29,9 +30,7 @@ export async function detach(control: string): Promise<number> {
     return status;
   }
   launcher.unref();
-  print(
-    `launcher pid ${launcher.pid}, ${status.vmm} pid ${status.pid}, stage ${status.stage}; go on with \`ratchet ctl ${control}\``,
-  );
+  print(`launcher pid ${launcher.pid}, ${describe(status)}; go on with \`ratchet ctl ${control}\``);
   return 0;
 }
 
@@ -43,15 +42,20 @@ function withoutDetach(args: readonly string[]): readonly string[] {
 }
 
 /** The socket is bound before there is a VM, and answers when there is one. */
-async function untilServed(control: string, launcher: ChildProcess): Promise<SandboxStatus> {
+async function untilServed(control: string, launcher: ChildProcess): Promise<SandboxStatus | GroupStatus> {
   for (;;) {
     try {
-      return (await controlRequest(control, 'status')) as SandboxStatus;
+      return (await controlRequest(control, 'status')) as SandboxStatus | GroupStatus;
     } catch (error) {
       if (launcher.exitCode !== null) throw error;
       await delay(lookEveryMs);
     }
   }
+}
+
+function describe(status: SandboxStatus | GroupStatus): string {
+  if (!('members' in status)) return `${status.vmm} pid ${status.pid}, stage ${status.stage}`;
+  return `group ${status.group} of ${Object.keys(status.members).join(', ')}`;
 }
 
 function openLog(path: string): number {

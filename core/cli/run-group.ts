@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { writeFileSync } from 'node:fs';
+import { controlledGroup } from '../control/group-commands.ts';
+import { bindControl } from '../control/server.ts';
 import { RatchetError } from '../errors.ts';
 import type { Group } from '../group/group.ts';
 import { launchGroup } from '../group/launch-group.ts';
@@ -12,29 +14,44 @@ import { complain } from './output.ts';
 export interface RunGroupOptions {
   readonly file: string;
   readonly variables: Readonly<Record<string, string>>;
+  /** The guest comes from another group. */
+  readonly incoming: boolean;
+  /** Where `ratchet ctl` finds the group. */
+  readonly control: string | undefined;
   readonly report: string | undefined;
   readonly signal: AbortSignal;
   readonly manager: ServiceManager | undefined;
 }
 
 /** Runs a group until it ends; the status is that of the member whose end was the group's. */
-export async function runGroup({ file, variables, report, signal, manager }: RunGroupOptions): Promise<number> {
+export async function runGroup(options: RunGroupOptions): Promise<number> {
+  const { file, variables, incoming, control, report, signal, manager } = options;
+  const server = control === undefined ? undefined : await bindControl(control);
   const events = new EventStream();
   const reports = events[Symbol.asyncIterator]();
   const told = Promise.all([printRefusals(events, complain), printEnds(events)]);
   try {
-    await using group = await launchGroup({ group: file, variables, events, signal });
+    await using group = await launchGroup({
+      group: file,
+      variables,
+      events,
+      signal,
+      incoming,
+      ownedPaths: control === undefined ? [] : [control],
+    });
     if (signal.aborted) await group.stop();
     signal.addEventListener('abort', () => void group.stop());
     manager?.ready(`members ${group.members.join(', ')}`);
     signal.addEventListener('abort', () => manager?.stopping());
     if (report !== undefined) void keepReport(group, report, reports);
+    server?.serve(controlledGroup(group));
     return shellStatus((await group.exited).status);
   } finally {
     manager?.stopping();
     events.close();
     await told;
     await manager?.close();
+    await server?.close();
   }
 }
 

@@ -2,6 +2,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
+import { controlledSandbox } from '../control/commands.ts';
 import type { ControlServer } from '../control/server.ts';
 import { RatchetError } from '../errors.ts';
 import { type BrokerNamespace, brokerNamespaces } from '../launch/broker-namespaces.ts';
@@ -23,6 +24,7 @@ import { parseVariables, runGroup } from './run-group.ts';
 
 interface RunOptions {
   readonly group?: string;
+  readonly incoming?: boolean;
   readonly set: readonly string[];
   readonly profile?: string;
   readonly feature: readonly string[];
@@ -52,6 +54,7 @@ export function addRun(program: Command): void {
     .argument('[vmm...]', 'the VMM and its arguments, as you would type them')
     .option('--group <file>', 'run the members of a group file together instead (docs/groups.md)')
     .option('--set <name=value>', "give a variable of the group's a value (repeatable)", collect, [])
+    .option('--incoming', "the group's guest comes from another one: wait for `ctl PATH accept`")
     .option('--profile <name|file>', 'the profile (default: the shipped one for this VMM)')
     .option('--feature <name>', 'switch on an optional feature of the profile (repeatable)', collect, [])
     .option(
@@ -115,6 +118,7 @@ Example:
 
 async function runEither([program, ...args]: readonly string[], options: RunOptions): Promise<number> {
   if (options.group === undefined) {
+    if (options.incoming === true) throw misuse('--incoming without --group', 'give the VMM its own -incoming');
     if (program !== undefined) return await run([program, ...args], options);
     throw misuse('there is nothing to run', 'give a VMM after --, or --group FILE');
   }
@@ -123,11 +127,15 @@ async function runEither([program, ...args]: readonly string[], options: RunOpti
     if (options[name] !== undefined && String(options[name]) !== '')
       throw misuse(`--group does not go together with --${name}`, 'say it of a member, in the group file');
   if (options.report !== undefined) checkWritable(options.report);
+  const control = controlPath(options);
+  if (options.detach === true) return await detach(control ?? '');
   const { signal, status } = whenSignalled();
   try {
     return await runGroup({
       file: options.group,
       variables: parseVariables(options.set),
+      incoming: options.incoming ?? false,
+      control,
       report: options.report,
       signal,
       manager: ServiceManager.find(complain),
@@ -143,8 +151,6 @@ const notForGroups = [
   'feature',
   'allow',
   'mayGrant',
-  'control',
-  'detach',
   'until',
   'soak',
   'maxRefusals',
@@ -163,6 +169,13 @@ function parseNamespaces(text: string): readonly BrokerNamespace[] {
       throw misuse(`${JSON.stringify(name)} is no kind of namespace`, `write some of ${brokerNamespaces.join(', ')}`);
     return kind;
   });
+}
+
+/** @throws RatchetError ARGUMENT_INVALID when there has to be one. */
+function controlPath({ control, detach }: RunOptions): string | undefined {
+  if (control !== undefined) return resolve(control);
+  if (detach === true) throw misuse('--detach without --control', 'give a path by which it is reached afterwards');
+  return undefined;
 }
 
 function misuse(what: string, next: string): RatchetError {
@@ -185,12 +198,8 @@ async function run(command: readonly [string, ...string[]], options: RunOptions)
   const allow: Grant[] = options.allow.map((text) => parseGrant(text, '--allow'));
   const mayGrant: Grant[] = options.mayGrant.map((text) => parseGrant(text, '--may-grant'));
   if (options.report !== undefined) checkWritable(options.report);
-  if (options.detach === true) {
-    if (options.control === undefined)
-      throw misuse('--detach without --control', 'give a path by which it is reached afterwards');
-    return await detach(resolve(options.control));
-  }
-  const control = options.control === undefined ? undefined : resolve(options.control);
+  const control = controlPath(options);
+  if (options.detach === true) return await detach(control ?? '');
   const { signal: ending, status: signalStatus } = whenSignalled();
   const manager = ServiceManager.find(complain);
   const { control: server, agents, ownedPaths } = await openDoors({ control, agents: options.agents }, manager);
@@ -246,7 +255,7 @@ async function follow(sandbox: Sandbox<Vmm>, { ending, server, report }: Followe
   const reported = report === undefined ? undefined : writeReports(sandbox, report);
   if (ending.aborted) void sandbox.close();
   ending.addEventListener('abort', () => void sandbox.close());
-  server?.serve(sandbox);
+  server?.serve(controlledSandbox(sandbox));
   process.on('SIGUSR2', () => void enterNext(sandbox));
   const status = await sandbox.exited;
   await reported;

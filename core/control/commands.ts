@@ -5,16 +5,39 @@ import type { Sandbox } from '../launch/sandbox.ts';
 import { parseGrant } from '../policy/index.ts';
 import { Qemu } from '../qemu/qemu.ts';
 import type { Vmm } from '../vmm/vmm.ts';
+import { type CommandTable, type Controlled, findCommand, row as rowOf } from './command-table.ts';
 import { metricsText } from './metrics.ts';
+import { tellingRefusals } from './refused-meanwhile.ts';
 
-export type ControlCommand = (sandbox: Sandbox<Vmm>, commandArguments: unknown) => Promise<unknown>;
+const row = <T>(name: string, schema: z.ZodType<T>, handle: (sandbox: Sandbox<Vmm>, commandArguments: T) => unknown) =>
+  rowOf(name, schema, handle);
 
-/** What a client of the control socket may ask; each row checks its own arguments. */
-export const controlCommands: ReadonlyMap<string, ControlCommand> = new Map([
+const disks = z
+  .strictObject({ nodes: z.array(z.string()).min(1), at: z.string() })
+  .exactOptional()
+  .describe('Nodes that are copied, and the ADDR at which the receiving side takes them.');
+/** 1: by descriptor. More: multifd. */
+const channels = z.coerce.number().int().min(1).max(255).default(1);
+const timeoutMs = z.coerce.number().int().min(1).max(86_400_000).exactOptional();
+const peerTimeoutMs = z.coerce.number().int().min(1000).max(3_600_000).exactOptional();
+
+export const migrateSchema = z.strictObject({
+  address: z.string(),
+  channels,
+  disks,
+  timeoutMs,
+  peerTimeoutMs,
+  maxBytesPerSecond: z.coerce.number().int().min(1).exactOptional(),
+  downtimeLimitMs: z.coerce.number().int().min(1).exactOptional(),
+});
+export const acceptSchema = z.strictObject({ address: z.string(), channels, disks, timeoutMs, peerTimeoutMs });
+
+/** What a client of the control socket may ask. */
+export const sandboxCommands: CommandTable<Sandbox<Vmm>> = new Map([
   row('status', z.strictObject({}), (sandbox) => sandbox.status()),
   row('stage', z.strictObject({ name: z.string() }), (sandbox, { name }) => sandbox.enter(name)),
   row('attest', z.strictObject({}), (sandbox) => sandbox.attest()),
-  row('metrics', z.strictObject({}), async (sandbox) => ({ text: metricsText(await sandbox.status()) })),
+  row('metrics', z.strictObject({}), async (sandbox) => ({ text: metricsText([{ status: await sandbox.status() }]) })),
   row('cont', z.strictObject({}), (sandbox) => qemuOf(sandbox).cont()),
   row('quit', z.strictObject({}), (sandbox) => sandbox.vmm.quit()),
   row(
@@ -79,36 +102,12 @@ export const controlCommands: ReadonlyMap<string, ControlCommand> = new Map([
   ),
   row('disk-del', z.strictObject({ id: z.string() }), (sandbox, { id }) => qemuOf(sandbox).hotplug.removeDisk(id)),
   row('cpu-add', z.strictObject({}), (sandbox) => qemuOf(sandbox).hotplug.addCpu()),
-  row(
-    'migrate',
-    z.strictObject({ address: z.string(), channels: z.coerce.number().int().min(1).max(255).default(1) }),
-    (sandbox, { address, channels }) => qemuOf(sandbox).migrate(address, { channels }),
-  ),
-  row(
-    'accept',
-    z.strictObject({ address: z.string(), channels: z.coerce.number().int().min(1).max(255).default(1) }),
-    async (sandbox, { address, channels }) => {
-      await qemuOf(sandbox).acceptMigration(address, { channels });
-      return { listening: address, channels };
-    },
-  ),
+  row('migrate', migrateSchema, (sandbox, { address, ...options }) => qemuOf(sandbox).migrate(address, options)),
+  row('accept', acceptSchema, async (sandbox, { address, ...options }) => {
+    await qemuOf(sandbox).acceptMigration(address, options);
+    return { listening: address, channels: options.channels };
+  }),
 ]);
-
-function row<T>(
-  name: string,
-  schema: z.ZodType<T>,
-  handle: (sandbox: Sandbox<Vmm>, commandArguments: T) => Promise<unknown>,
-): [string, ControlCommand] {
-  return [
-    name,
-    async (sandbox, commandArguments) => {
-      const checked = schema.safeParse(commandArguments);
-      if (checked.success) return await handle(sandbox, checked.data);
-      const issue = checked.error.issues[0];
-      throw new RatchetError('ARGUMENT_INVALID', `${name}: ${[...(issue?.path ?? []), issue?.message].join(': ')}`);
-    },
-  ];
-}
 
 /** @throws RatchetError ARGUMENT_INVALID when the VMM is none. */
 function qemuOf(sandbox: Sandbox<Vmm>): Qemu {
@@ -116,4 +115,19 @@ function qemuOf(sandbox: Sandbox<Vmm>): Qemu {
   throw new RatchetError('ARGUMENT_INVALID', 'this command is for QEMU, and here runs something else', {
     next: 'use status, stage, attest, events or quit',
   });
+}
+
+/** A single sandbox, as a control socket serves it. */
+export function controlledSandbox(sandbox: Sandbox<Vmm>): Controlled {
+  return {
+    events: sandbox.events,
+    perform: (name, given) => performOn(sandbox, name, given),
+    target: (given) => ({ sandbox, given }),
+  };
+}
+
+/** What the VMM was refused meanwhile is told with a failure. */
+export async function performOn(sandbox: Sandbox<Vmm>, name: string, commandArguments: unknown): Promise<unknown> {
+  const command = findCommand(sandboxCommands, name);
+  return await tellingRefusals(sandbox, () => command(sandbox, commandArguments));
 }

@@ -9,10 +9,33 @@ interface Metric {
   readonly labels?: Readonly<Record<string, string>>;
 }
 
-/** The status as Prometheus reads it (text format 0.0.4). Counters go on when a broker takes over. */
-export function metricsText(status: SandboxStatus): string {
-  const { broker, stages, stage, threads, grants } = status;
-  const metrics: readonly Metric[] = [
+export interface Measured {
+  readonly status: SandboxStatus;
+  /** Added to its own. */
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
+/** Statuses as Prometheus reads them (text format 0.0.4). Counters go on when a broker takes over. */
+export function metricsText(measured: readonly Measured[]): string {
+  const all = measured.map(({ status, labels = {} }) => ({
+    labels: { vmm: status.vmm, pid: String(status.pid), ...labels },
+    metrics: metricsOf(status),
+  }));
+  // A metric is described once, however many have it.
+  return (all[0]?.metrics ?? [])
+    .map(({ name, type, help }, index) => {
+      const lines = all.map(({ labels, metrics }) => {
+        const { value = 0, labels: more = {} } = metrics[index] ?? {};
+        const text = Object.entries({ ...labels, ...more }).map(([key, label]) => `${key}="${escaped(label)}"`);
+        return `${name}{${text.join(',')}} ${value}\n`;
+      });
+      return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join('')}`;
+    })
+    .join('');
+}
+
+function metricsOf({ broker, stages, stage, threads, grants }: SandboxStatus): readonly Metric[] {
+  return [
     {
       name: 'ratchet_stage',
       type: 'gauge',
@@ -43,13 +66,6 @@ export function metricsText(status: SandboxStatus): string {
     { name: 'ratchet_broker_pending', type: 'gauge', help: 'Connections that are being made.', value: broker.pending },
     { name: 'ratchet_broker_grants', type: 'gauge', help: 'Grants in force.', value: grants.length },
   ];
-  return metrics
-    .map(({ name, type, help, value, labels }) => {
-      const named = { vmm: status.vmm, pid: String(status.pid), ...labels };
-      const text = Object.entries(named).map(([key, label]) => `${key}="${escaped(label)}"`);
-      return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${name}{${text.join(',')}} ${value}\n`;
-    })
-    .join('');
 }
 
 function escaped(label: string): string {

@@ -11,6 +11,8 @@ export interface ProgramRequest {
   readonly program: string;
   readonly input?: string;
   readonly output?: string;
+  /** Of a group: whose program; its VMM's by default. */
+  readonly member?: string;
 }
 
 const statusSchema = z.object({ code: z.number().nullable(), signal: z.string().nullable() });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The control socket of a running sandbox: newline-delimited JSON, one request a line, answered in order. Whoever may open the
+// The control socket of a running sandbox or group: newline-delimited JSON, one request a line, answered in order. Whoever may open the
 // socket file (mode 0600) may do what its owner may: it is the launcher's authority, not the VMM's.
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
@@ -7,13 +7,10 @@ import { createServer, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { deferred, withDeadline } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
-import type { Sandbox } from '../launch/sandbox.ts';
 import type { OwnedFd } from '../owned-fd.ts';
-import type { Vmm } from '../vmm/vmm.ts';
 import { bindListening } from './bind-listening.ts';
-import { controlCommands } from './commands.ts';
+import type { Controlled } from './command-table.ts';
 import { streamProgram } from './program.ts';
-import { tellingRefusals } from './refused-meanwhile.ts';
 
 const maxRequestBytes = 64 * 1024;
 const maxClients = 64;
@@ -22,12 +19,12 @@ const farewellMs = 1000;
 
 export interface ControlServer {
   /** From now on requests are answered; those that came before have waited. */
-  serve(sandbox: Sandbox<Vmm>): void;
-  /** Lets event readers have the last events, then closes every connection and removes the socket file. */
+  serve(controlled: Controlled): void;
+  /** Lets event readers have the last events and callers their answers, then closes every connection and removes the socket file. */
   close(): Promise<void>;
 }
 
-/** Binds the path, before there is a sandbox: a path in use is told before a VM is started. @throws RatchetError CONTROL_FAILED. */
+/** Binds the path, before there is anything to serve: a path in use is told before a VM is started. @throws RatchetError CONTROL_FAILED. */
 export async function bindControl(path: string): Promise<ControlServer> {
   const socket = bindListening({ path, type: 'stream', what: 'control socket', option: '--control' });
   return await serveControl(socket, () => rmSync(path, { force: true }));
@@ -36,13 +33,14 @@ export async function bindControl(path: string): Promise<ControlServer> {
 /** On a socket that listens already; takes it. `atEnd` before the connections are closed. */
 export async function serveControl(listening: OwnedFd, atEnd: () => void = () => undefined): Promise<ControlServer> {
   const clients = new Map<Socket, Promise<void>>();
-  const sandbox = deferred<Sandbox<Vmm>>();
+  const controlled = deferred<Controlled>();
+  const answering = new Set<Promise<unknown>>();
   // A program's output goes on when its input has ended.
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     socket.on('close', () => clients.delete(socket));
     socket.on('error', () => socket.destroy());
-    const served = sandbox.promise
-      .then((running) => serveClient(running, socket))
+    const served = controlled.promise
+      .then((running) => serveClient(running, socket, answering))
       // A client that leaves or sends nonsense is nobody else's trouble.
       .catch(() => undefined)
       .then(() => void socket.destroySoon());
@@ -53,12 +51,13 @@ export async function serveControl(listening: OwnedFd, atEnd: () => void = () =>
   server.listen({ fd: listening.release() });
   await listens;
   return {
-    serve: sandbox.resolve,
+    serve: controlled.resolve,
     close: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       atEnd();
       const streaming = [...clients].filter(([socket]) => eventReaders.has(socket)).map(([, served]) => served);
-      await withDeadline(Promise.all(streaming), farewellMs, () => new Error('slow readers')).catch(() => undefined);
+      const last = Promise.all([...streaming, ...answering]);
+      await withDeadline(last, farewellMs, () => new Error('slow readers')).catch(() => undefined);
       for (const [socket] of clients) socket.destroySoon();
       const timer = setTimeout(() => {
         for (const [socket] of clients) socket.destroy();
@@ -72,7 +71,7 @@ export async function serveControl(listening: OwnedFd, atEnd: () => void = () =>
 /** Clients that asked for events, and so wait for the end. */
 const eventReaders = new WeakSet<Socket>();
 
-async function serveClient(sandbox: Sandbox<Vmm>, socket: Socket): Promise<void> {
+async function serveClient(controlled: Controlled, socket: Socket, answering: Set<Promise<unknown>>): Promise<void> {
   let received = 0;
   socket.on('data', (chunk: Buffer) => {
     received += chunk.length;
@@ -81,17 +80,31 @@ async function serveClient(sandbox: Sandbox<Vmm>, socket: Socket): Promise<void>
   for await (const line of createInterface({ input: socket })) {
     received = 0;
     const request = parseRequest(line);
-    if (request?.command === 'events') return await streamEvents(sandbox, socket);
-    if (request?.command === 'exec') return await streamProgram(sandbox, socket, request.arguments);
-    await send(socket, await answer(sandbox, request));
+    if (request?.command === 'events') return await streamEvents(controlled, socket);
+    if (request?.command === 'exec') return await execute(controlled, socket, request.arguments);
+    const answered = answer(controlled, request).then((reply) => send(socket, reply));
+    answering.add(answered);
+    await answered.finally(() => answering.delete(answered));
   }
 }
 
-async function streamEvents(sandbox: Sandbox<Vmm>, socket: Socket): Promise<void> {
+async function streamEvents(controlled: Controlled, socket: Socket): Promise<void> {
   eventReaders.add(socket);
-  const events = sandbox.events[Symbol.asyncIterator]();
-  socket.once('close', () => void events.return?.());
+  const events = controlled.events[Symbol.asyncIterator]();
+  // A client that has gone is seen by its end, since this side may go on by itself; for that it has to be read.
+  for (const sign of ['end', 'close']) socket.once(sign, () => void events.return?.());
+  socket.resume();
   for (let next = await events.next(); next.done !== true; next = await events.next()) await send(socket, next.value);
+}
+
+async function execute(controlled: Controlled, socket: Socket, given: unknown): Promise<void> {
+  let target: ReturnType<Controlled['target']>;
+  try {
+    target = controlled.target(given);
+  } catch (error) {
+    return await send(socket, failure(error));
+  }
+  await streamProgram(target.sandbox, socket, target.given);
 }
 
 /** Waits until a client that reads slowly has taken it: what piles up meanwhile is bounded by the event queue, or not made at all. */
@@ -119,19 +132,17 @@ function parseRequest(line: string): Request | undefined {
 }
 
 /** `{ok: true, result}` or `{ok: false, error: {code, message}}`. */
-async function answer(sandbox: Sandbox<Vmm>, request: Request | undefined): Promise<unknown> {
+async function answer(controlled: Controlled, request: Request | undefined): Promise<unknown> {
   try {
     if (request === undefined)
       throw new RatchetError('ARGUMENT_INVALID', 'a request is one line of JSON: {"command", "arguments"}');
-    const command = controlCommands.get(request.command);
-    if (command === undefined)
-      throw new RatchetError('ARGUMENT_INVALID', `there is no control command ${request.command}`, {
-        next: `there are ${[...controlCommands.keys(), 'events', 'exec'].join(', ')}`,
-      });
-    const perform = () => command(sandbox, request.arguments);
-    return { ok: true, result: (await tellingRefusals(sandbox, perform)) ?? {} };
+    return { ok: true, result: (await controlled.perform(request.command, request.arguments)) ?? {} };
   } catch (error) {
-    const code = error instanceof RatchetError ? error.code : 'CONTROL_FAILED';
-    return { ok: false, error: { code, message: (error as Error).message } };
+    return failure(error);
   }
+}
+
+function failure(error: unknown): unknown {
+  const code = error instanceof RatchetError ? error.code : 'CONTROL_FAILED';
+  return { ok: false, error: { code, message: (error as Error).message } };
 }

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-import { setTimeout as delay } from 'node:timers/promises';
 import { deferred } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
 import type { EventStream } from '../launch/events.ts';
 import { describeExit, type ExitStatus } from '../launch/exit-status.ts';
-import type { EnforcementReport } from '../launch/report.ts';
 import type { Sandbox } from '../launch/sandbox.ts';
 import type { OwnedFd } from '../owned-fd.ts';
+import type { MigrateOptions, MigrationReport } from '../qemu/migrate.ts';
+import type { AcceptOptions, IncomingMigration } from '../qemu/migrate-incoming.ts';
+import { Qemu } from '../qemu/qemu.ts';
 import type { Vmm } from '../vmm/vmm.ts';
+import { type GroupEnd, type GroupReport, type GroupStatus, groupReport, memberStatus } from './group-report.ts';
 import { Member, type MemberOptions } from './member.ts';
 import { type GroupSpec, type MemberSpec, type OnEnd, portName } from './spec.ts';
+import { pause, untilAborted } from './until-aborted.ts';
 import { Wires } from './wires.ts';
 
 export interface GroupParts {
@@ -18,20 +21,10 @@ export interface GroupParts {
   readonly options: Readonly<Record<string, MemberOptions>>;
   readonly events: EventStream;
   readonly deadlineMs: number;
-}
-
-/** Why a group has ended: by its launcher (`member` is undefined), or by the end of a member that the others do not outlive. */
-export interface GroupEnd {
-  readonly member: string | undefined;
-  readonly status: ExitStatus;
-  readonly words: string;
-}
-
-/** What holds for each member right now. */
-export interface GroupReport {
-  readonly group: string;
-  readonly ok: boolean;
-  readonly members: Readonly<Record<string, EnforcementReport>>;
+  /** Added to a member's command, by member. */
+  readonly moreWords: Readonly<Record<string, readonly string[]>>;
+  /** Files that are removed when the group is gone, even if this process was killed. */
+  readonly ownedPaths: readonly string[];
 }
 
 /** Processes that were started, tightened and linked together. Made by `launchGroup()`; `await using` stops it. */
@@ -50,15 +43,25 @@ export class Group implements AsyncDisposable {
   #phase: 'starting' | 'running' | 'stopping' = 'starting';
   #stopped: Promise<void> | undefined;
 
-  constructor({ spec, options, events, deadlineMs }: GroupParts) {
+  constructor({ spec, options, events, deadlineMs, moreWords, ownedPaths }: GroupParts) {
     this.#spec = spec;
     this.events = events;
     this.exited = this.#end.promise;
     const wires = new Wires(spec.links);
     this.#wires = wires;
     const { signal } = this.#giveUp;
+    const owner = ownerOf(spec);
     this.#makeMember = (member) =>
-      new Member({ spec: member, wires, options: options[member.name] ?? {}, events, deadlineMs, signal });
+      new Member({
+        spec: member,
+        wires,
+        options: options[member.name] ?? {},
+        events,
+        deadlineMs,
+        signal,
+        moreWords: moreWords[member.name] ?? [],
+        ownedPaths: member.name === owner ? ownedPaths : [],
+      });
     this.#members = new Map(spec.members.map((member) => [member.name, this.#makeMember(member)]));
   }
 
@@ -130,12 +133,78 @@ export class Group implements AsyncDisposable {
     }
   }
 
-  /** Reads every thread of every member again. */
-  async attest(): Promise<GroupReport> {
-    const reports = await Promise.all(
-      [...this.#members.values()].map(async (member) => [member.name, await member.sandbox.attest()] as const),
+  /**
+   * The member that is a QEMU, or the one of that name.
+   * @throws RatchetError ARGUMENT_INVALID when it is none, or when the group has several and none is named.
+   */
+  vmm(name?: string): Sandbox<Qemu> {
+    const found = (name === undefined ? this.members : [name]).filter((one) => this.member(one).vmm instanceof Qemu);
+    const [only, ...others] = found;
+    if (only === undefined || others.length > 0)
+      throw new RatchetError(
+        'ARGUMENT_INVALID',
+        name === undefined
+          ? `the group ${this.name} has ${found.length} members that are a QEMU`
+          : `member ${name} is no QEMU`,
+        { next: found.length > 1 ? `name one of ${found.join(', ')}` : 'name a member whose program is qemu-system-*' },
+      );
+    return this.member(only) as Sandbox<Vmm> as Sandbox<Qemu>;
+  }
+
+  async status(): Promise<GroupStatus> {
+    const all = [...this.#members.values()].map(async (member) => [member.name, await memberStatus(member)] as const);
+    return { group: this.name, members: Object.fromEntries(await Promise.all(all)) };
+  }
+
+  /**
+   * All members into a later stage, or the one that is named, each verified; members that are there already are read again. A member that is started again later
+   * enters it as well.
+   * @throws RatchetError STAGE_UNKNOWN or STAGE_BACKWARDS, before anything is done; what `Sandbox.enter()` throws, of the first member that failed: the others may be in
+   *   the stage, and this may be asked again.
+   */
+  async enter(stage: string, only?: string): Promise<GroupReport> {
+    const members = only === undefined ? this.#present() : [this.#find(only)];
+    for (const member of members) member.check(stage);
+    if (!members.some((member) => member.isBefore(stage)))
+      throw new RatchetError('STAGE_BACKWARDS', `no member of ${this.name} is in a stage before ${stage}`, {
+        next: 'stages only tighten; start a new group',
+      });
+    const entered = await Promise.allSettled(
+      members.map(async (member) => [member.name, await member.enter(stage)] as const),
     );
-    return { group: this.name, ok: reports.every(([, { ok }]) => ok), members: Object.fromEntries(reports) };
+    const failed = entered.find((result) => result.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+    return groupReport(
+      this.name,
+      entered.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : [])),
+    );
+  }
+
+  /** Reads every thread of every member again. One that is being started again is waited for. */
+  async attest(): Promise<GroupReport> {
+    // What is done about an end is under way when that end can be seen.
+    await Promise.all([...this.#members.values()].map((member) => member.comingBack));
+    const reports = this.#present().map(async (member) => [member.name, await member.sandbox.attest()] as const);
+    return groupReport(this.name, await Promise.all(reports));
+  }
+
+  /**
+   * Migrates the VMM away, with its TPM, which travels in its stream, and with the disks that the options name; then the group ends.
+   * @throws RatchetError MIGRATION_FAILED; the guest goes on here, with all members.
+   */
+  async migrate(to: string, options: MigrateOptions & { readonly member?: string } = {}): Promise<MigrationReport> {
+    const report = await this.vmm(options.member).vmm.migrate(to, options);
+    await this.#stop({
+      member: undefined,
+      status: { code: 0, signal: null },
+      words: `the group has migrated to ${to}`,
+    });
+    return report;
+  }
+
+  /** Lets a migration in, for a group that was launched with `incoming`. */
+  async accept(at: string, options: AcceptOptions & { readonly member?: string } = {}): Promise<IncomingMigration> {
+    return await this.vmm(options.member).vmm.acceptMigration(at, options);
   }
 
   /** Clients first, then their servers. Nothing of the group is left afterwards. May be called twice. */
@@ -170,7 +239,7 @@ export class Group implements AsyncDisposable {
       if (this.#phase === 'starting')
         return this.#giveUp.abort(new RatchetError('VMM_EXITED', `${words} while the group was started`));
       this.#wires.hide(member.name);
-      this.#inBackground(this.#onEnd(member, status, words));
+      this.#inBackground(member, this.#onEnd(member, status, words));
     });
   }
 
@@ -237,26 +306,22 @@ export class Group implements AsyncDisposable {
     });
   }
 
-  #inBackground(work: Promise<void>): void {
+  /** Those whose end is not the others' and that have not come to it. */
+  #present(): readonly Member[] {
+    return [...this.#members.values()].filter((member) => !this.#gone.has(member));
+  }
+
+  #inBackground(member: Member, work: Promise<void>): void {
     this.#work.add(work);
-    void work.finally(() => this.#work.delete(work));
+    member.comingBack = work;
+    void work.finally(() => {
+      this.#work.delete(work);
+      if (member.comingBack === work) member.comingBack = undefined;
+    });
   }
 }
 
-/** Settles as the work does, or rejects with the signal's reason, whichever is first. */
-async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const aborted = deferred<never>();
-  const abort = (): void => aborted.reject(signal.reason);
-  if (signal.aborted) abort();
-  signal.addEventListener('abort', abort, { once: true });
-  for (const loser of [work, aborted.promise]) loser.catch(() => undefined);
-  try {
-    return await Promise.race([work, aborted.promise]);
-  } finally {
-    signal.removeEventListener('abort', abort);
-  }
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await delay(ms, undefined, { signal }).catch(() => undefined);
+/** Whose broker removes the group's files: the last to be started of those whose end is the group's. */
+function ownerOf({ members }: GroupSpec): string | undefined {
+  return members.findLast(({ onEnd }) => onEnd.kind === 'stop-group')?.name ?? members.at(-1)?.name;
 }

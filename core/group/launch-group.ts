@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+import { RatchetError } from '../errors.ts';
 import { EventStream } from '../launch/events.ts';
+import { isQemu } from '../vmm/adapters.ts';
 import { Group } from './group.ts';
 import type { MemberOptions } from './member.ts';
 import { type GroupSource, readGroup } from './read-group.ts';
@@ -17,6 +19,10 @@ export interface LaunchGroupOptions {
   readonly deadlineMs?: number;
   /** Gives up the launch: everything is stopped, and `launchGroup()` rejects with the signal's reason. Without effect afterwards. */
   readonly signal?: AbortSignal;
+  /** The guest comes from another group: the member that is a QEMU waits for it (`-incoming defer`), until `Group.accept()` lets it in. */
+  readonly incoming?: boolean;
+  /** Files that are removed when the group is gone, even if this process was killed. */
+  readonly ownedPaths?: readonly string[];
 }
 
 const defaultDeadlineMs = 30_000;
@@ -32,6 +38,8 @@ export async function launchGroup(options: LaunchGroupOptions): Promise<Group> {
     options: options.members ?? {},
     events: options.events ?? new EventStream(),
     deadlineMs: options.deadlineMs ?? defaultDeadlineMs,
+    moreWords: options.incoming === true ? { [receiverOf(spec)]: ['-incoming', 'defer'] } : {},
+    ownedPaths: options.ownedPaths ?? [],
   });
   try {
     await group.start(options.signal);
@@ -40,6 +48,18 @@ export async function launchGroup(options: LaunchGroupOptions): Promise<Group> {
     await group.stop();
     throw error;
   }
+}
+
+function receiverOf({ name, members }: GroupSpec): string {
+  const [receiver, ...others] = members.filter(({ command: [program] }) => isQemu(program));
+  if (receiver !== undefined && others.length === 0) return receiver.name;
+  throw new RatchetError(
+    'GROUP_INVALID',
+    `the group ${name} has ${others.length + (receiver ? 1 : 0)} members that could receive a guest`,
+    {
+      next: 'a guest comes into the one member whose program is qemu-system-*',
+    },
+  );
 }
 
 /**

@@ -27,6 +27,10 @@ export interface MemberParts {
   readonly deadlineMs: number;
   /** Gives up whatever is being started. */
   readonly signal: AbortSignal;
+  /** Added to its command. */
+  readonly moreWords?: readonly string[];
+  /** Removed by its broker when it is gone. */
+  readonly ownedPaths?: readonly string[];
 }
 
 /** One process of a group, which may be started more than once. */
@@ -37,6 +41,11 @@ export class Member implements Disposable {
   #sandbox: Sandbox<Vmm> | undefined;
   #starts = 0;
   #user: HeldUser | undefined;
+  /** The latest stage that it was in, or was asked into: none that follows it stops earlier. */
+  #reached: string | undefined;
+  #turn: Promise<unknown> = Promise.resolve();
+  /** While it has ended and is being started again. */
+  comingBack: Promise<void> | undefined;
 
   constructor(parts: MemberParts) {
     this.spec = parts.spec;
@@ -60,11 +69,15 @@ export class Member implements Disposable {
 
   /** Into its first stage, set up. Its sockets are not to be found yet. @throws RatchetError; nothing of it is left then. */
   async start(): Promise<Sandbox<Vmm>> {
-    const { spec, wires, options, signal, deadlineMs } = this.#parts;
+    const { spec, wires, options, signal, deadlineMs, moreWords = [], ownedPaths = [] } = this.#parts;
+    this.#remember(this.#sandbox?.stage);
     const taken = options.inherit ?? new Map<number, number>();
     return await this.#named(async () => {
       using ends = wires.endsFor(this.name, taken);
-      const [program, ...args] = spec.command.map((word) => fillIn(word, ends.values)) as [string, ...string[]];
+      const [program, ...args] = [...spec.command.map((word) => fillIn(word, ends.values)), ...moreWords] as [
+        string,
+        ...string[],
+      ];
       const sandbox = await launchVmm(
         {
           command: [program, ...args],
@@ -77,7 +90,7 @@ export class Member implements Disposable {
           ...this.#layers(),
           ...options,
           inherit: new Map([...taken, ...ends.inherit]),
-          ownedPaths: ends.ownedPaths,
+          ownedPaths: [...ends.ownedPaths, ...ownedPaths],
           deadlineMs,
           signal,
           events: this.#ownEvents(),
@@ -97,12 +110,42 @@ export class Member implements Disposable {
       await this.#named(async () => await this.sandbox.vmm.answersOn?.(peerFd, deadlineMs));
   }
 
-  /** Into the stage that it has at the barrier, verified. */
+  /** Into the stage that it has at the barrier, or that it or its like was in already; verified. */
   async tighten(): Promise<EnforcementReport | undefined> {
-    const { stages, stage } = this.sandbox;
-    const target = this.spec.stage ?? stages[1];
-    if (target === undefined || target === stage) return undefined;
-    return await this.#named(() => this.sandbox.enter(target));
+    return await this.#inTurn(async () => {
+      const { stages, stage } = this.sandbox;
+      this.#remember(this.spec.stage ?? stages[1]);
+      const target = this.#reached;
+      // A name that is no stage is the sandbox's to refuse.
+      if (target === undefined || (stages.includes(target) && !this.#isLater(target, stage))) return undefined;
+      return await this.#named(() => this.sandbox.enter(target));
+    });
+  }
+
+  /** Into a later stage, now and whenever it is started again; verified. */
+  async enter(stage: string): Promise<EnforcementReport> {
+    return await this.#named(async () => {
+      this.check(stage);
+      this.#remember(stage);
+      await this.comingBack;
+      return await this.#inTurn(async () =>
+        this.sandbox.stage === stage ? await this.sandbox.attest() : await this.sandbox.enter(stage),
+      );
+    });
+  }
+
+  /** @throws RatchetError STAGE_UNKNOWN, before anything is done. */
+  check(stage: string): void {
+    const { stages } = this.sandbox;
+    if (stages.includes(stage)) return;
+    throw new RatchetError('STAGE_UNKNOWN', `member ${this.name}: the profile has no stage ${stage}`, {
+      next: `it has ${stages.join(', ')}`,
+    });
+  }
+
+  /** Whether it has not been in the stage yet. */
+  isBefore(stage: string): boolean {
+    return this.#isLater(stage, this.sandbox.stage);
   }
 
   async letRun(): Promise<void> {
@@ -139,11 +182,29 @@ export class Member implements Disposable {
     return own;
   }
 
+  #remember(stage: string | undefined): void {
+    if (stage !== undefined && (this.#reached === undefined || this.#isLater(stage, this.#reached)))
+      this.#reached = stage;
+  }
+
+  #isLater(stage: string, than: string): boolean {
+    const { stages } = this.sandbox;
+    return stages.indexOf(stage) > stages.indexOf(than);
+  }
+
+  /** A restart may tighten it while somebody asks for a later stage. */
+  #inTurn<T>(act: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(act);
+    this.#turn = done.catch(() => undefined);
+    return done;
+  }
+
   async #named<T>(act: () => Promise<T>): Promise<T> {
     try {
       return await act();
     } catch (error) {
       if (!(error instanceof RatchetError) || error === this.#parts.signal.reason) throw error;
+      if (error.message.startsWith(`member ${this.name}: `)) throw error;
       throw new RatchetError(error.code, `member ${this.name}: ${error.message}`, { cause: error });
     }
   }

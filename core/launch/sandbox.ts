@@ -30,6 +30,7 @@ import type { EventStream, SandboxEvent } from './events.ts';
 import { describeExit, type ExitStatus, exitOf } from './exit-status.ts';
 import { KernelRecords } from './kernel-records.ts';
 import { killByPidfd, signalByPidfd } from './kill.ts';
+import { ownConnections } from './own-connections.ts';
 import { type EnforcementReport, type Mechanism, makeReport, type ProgramSource } from './report.ts';
 import { RuntimeGrant, type RuntimeGrantOptions } from './runtime-grant.ts';
 import { StageEngine } from './stage-engine.ts';
@@ -154,6 +155,11 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
   /** Filters that every process here has from outside (a container's); the stages' come on top. */
   get inheritedFilters(): number {
     return this.#parts.inheritedFilters;
+  }
+
+  /** Whether the VMM has not ended. */
+  get alive(): boolean {
+    return !this.#ended;
   }
 
   get stages(): readonly string[] {
@@ -447,6 +453,12 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     if (ceiling?.mayGrant !== true) return noLease;
     const throughEpoch = this.#engine.epoch;
     return await this.#grant({ request, target, throughEpoch, until, ...(uses === undefined ? {} : { uses }) });
+  }
+
+  /** For the adapter: the VMM's own TCP connections to the address, to set their options. */
+  ownConnections(address: string): readonly OwnedFd[] {
+    this.#assertAlive();
+    return ownConnections({ pid: this.pid, pidfd: this.#parts.process.pidfd.fd }, address);
   }
 
   async #grant(terms: GrantRequest): Promise<RuntimeGrant> {

@@ -32,4 +32,6 @@ export interface FdSource {
    * profile itself grants or refuses holds.
    */
   lease(lease: Lease): Promise<AsyncDisposable>;
+  /** Copies of the VMM's own TCP sockets that are connected to the address. Absent where there is no way to them. */
+  ownConnections?(address: string): readonly OwnedFd[];
 }

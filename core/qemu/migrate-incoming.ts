@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Incoming migration into a QEMU that was started with `-incoming defer`.
+import { type DisksToMove, takeDisks } from './disk-copies.ts';
 import type { FdSource } from './fd-source.ts';
 import {
   configureMigration,
@@ -8,6 +9,7 @@ import {
   type MigrationReport,
   migrationEvents,
   migrationUri,
+  noticeDeadPeer,
   startWithFd,
 } from './migration-common.ts';
 import type { QmpClient } from './qmp-client.ts';
@@ -20,6 +22,10 @@ export interface AcceptOptions {
   readonly timeoutMs?: number;
   /** Leave the guest paused when it has arrived. Otherwise it is let run, even if it was paused before. */
   readonly paused?: boolean;
+  /** How long the other side may be silent once it is here, over one channel. Default 30 s. */
+  readonly peerTimeoutMs?: number;
+  /** Disks that the other side copies into this one's before. */
+  readonly disks?: DisksToMove;
 }
 
 export interface IncomingMigration {
@@ -39,16 +45,18 @@ export async function acceptMigration(
   const channels = options.channels ?? 1;
   await configureMigration(qmp, { channels });
   await using _address = await fds.lease({ request: 'bind', target: address, until: 'QEMU listens' });
+  const taking = options.disks === undefined ? undefined : await takeDisks(qmp, fds, options.disks);
   const events = qmp.subscribe(migrationEvents);
   const what = `the migration coming in at ${address}`;
   try {
-    if (channels === 1 && takesListeningSocket(version)) await listenByFd(qmp, address, fds);
+    if (channels === 1 && takesListeningSocket(version)) await listenByFd(qmp, address, fds, options);
     else await qmp.execute('migrate-incoming', { uri: migrationUri(address) });
   } catch (error) {
     events.close();
+    await taking?.[Symbol.asyncDispose]();
     throw failedToStart(what, error);
   }
-  const completed = follow(qmp, events, what, options);
+  const completed = follow(qmp, events, what, { ...options, taking });
   // It may be awaited only after the other side has reported its failure.
   completed.catch(() => undefined);
   return { completed };
@@ -71,10 +79,16 @@ async function follow(
   qmp: QmpClient,
   events: EventSubscription,
   what: string,
-  { channels = 1, timeoutMs = defaultTimeoutMs, paused = false }: AcceptOptions,
+  {
+    channels = 1,
+    timeoutMs = defaultTimeoutMs,
+    paused = false,
+    taking,
+  }: AcceptOptions & { readonly taking: AsyncDisposable | undefined },
 ): Promise<MigrationReport> {
   using arrival = events;
   const report = await followMigration(qmp, arrival, { what, channels, timeoutMs });
+  await taking?.[Symbol.asyncDispose]();
   // Not earlier: on 7.2 `cont` takes the locks of the disks at once, and the other side still writes to them.
   if (!paused) await qmp.execute('cont', {});
   return report;
@@ -85,7 +99,13 @@ function takesListeningSocket({ major, minor }: QemuVersion): boolean {
   return (major === 7 && minor >= 2) || (major === 8 && minor < 2);
 }
 
-async function listenByFd(qmp: QmpClient, address: string, fds: FdSource): Promise<void> {
+async function listenByFd(
+  qmp: QmpClient,
+  address: string,
+  fds: FdSource,
+  { peerTimeoutMs }: AcceptOptions,
+): Promise<void> {
   using listening = await fds.bind(address, 1);
+  noticeDeadPeer(address, listening, peerTimeoutMs);
   await startWithFd(qmp, listening, { command: 'migrate-incoming', uri: (name) => `tcp:fd:${name}` });
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { native } from '../../native/index.ts';
 import { RatchetError } from '../errors.ts';
 import type { OwnedFd } from '../owned-fd.ts';
 import type { QmpClient } from './qmp-client.ts';
@@ -20,6 +21,8 @@ export interface MigrationSettings {
   readonly answers?: boolean;
   readonly maxBytesPerSecond?: number;
   readonly downtimeLimitMs?: number;
+  /** Waits, with the guest stopped and its disks at rest, for somebody to say that it may go on. */
+  readonly pauseBeforeSwitchover?: boolean;
 }
 
 export const migrationEvents: readonly string[] = ['MIGRATION'];
@@ -42,6 +45,7 @@ export async function configureMigration(qmp: QmpClient, settings: MigrationSett
       // The receiver says whether it could load what it got; without it, the sender may call complete what nobody can run.
       { capability: 'return-path', state: settings.answers ?? true },
       { capability: 'multifd', state: channels > 1 },
+      { capability: 'pause-before-switchover', state: settings.pauseBeforeSwitchover ?? false },
     ],
   });
   await qmp.execute('migrate-set-parameters', {
@@ -59,14 +63,23 @@ export function migrationUri(address: string): string {
   });
 }
 
-/** @throws RatchetError MIGRATION_FAILED naming the cause, QMP_TIMEOUT. */
+export interface FollowOptions {
+  readonly what: string;
+  readonly channels: number;
+  /** From each sign of life to the next. */
+  readonly timeoutMs: number;
+  /** When the guest is stopped and QEMU waits to be told that it may go on. */
+  readonly atSwitchover?: (() => Promise<void>) | undefined;
+}
+
+/** @throws RatchetError MIGRATION_FAILED naming the cause, QMP_TIMEOUT; what `atSwitchover` threw. */
 export async function followMigration(
   qmp: QmpClient,
   events: EventSubscription,
-  options: { readonly what: string; readonly channels: number; readonly timeoutMs: number },
+  options: FollowOptions,
 ): Promise<MigrationReport> {
-  const { what, channels, timeoutMs } = options;
-  const { status, report } = await finalReport(qmp, events, timeoutMs).catch((cause: RatchetError) => {
+  const { what, channels } = options;
+  const { status, report } = await finalReport(qmp, events, options).catch((cause: RatchetError) => {
     if (cause.code !== 'QMP_CLOSED') throw cause;
     throw new RatchetError('MIGRATION_FAILED', `${what} failed: QEMU ended`, { next: 'its stderr tells why', cause });
   });
@@ -93,15 +106,52 @@ export async function followMigration(
 async function finalReport(
   qmp: QmpClient,
   events: EventSubscription,
-  timeoutMs: number,
+  { timeoutMs, atSwitchover }: FollowOptions,
 ): Promise<{ readonly status: unknown; readonly report: QmpReply<'query-migrate'> }> {
-  const { data } = await events.next((event) => isFinal(String(event.data.status)), timeoutMs);
-  return { status: data.status, report: await qmp.execute('query-migrate', {}) };
+  const wanted = (status: string): boolean =>
+    isFinal(status) || (status === 'pre-switchover' && atSwitchover !== undefined);
+  const next = () => events.next((event) => wanted(String(event.data['status'])), timeoutMs);
+  let { data } = await next();
+  if (data['status'] === 'pre-switchover') {
+    await atSwitchover?.();
+    ({ data } = await next());
+  }
+  return { status: data['status'], report: await qmp.execute('query-migrate', {}) };
 }
 
 /** States of a migration from which it goes no further (qapi/migration.json, `MigrationStatus`). */
 export function isFinal(status: string): boolean {
   return status === 'completed' || status === 'failed' || status === 'cancelled';
+}
+
+const tcp = 6;
+const socketLevel = 1;
+/** How long the other side may say, or confirm, nothing. */
+export const defaultPeerTimeoutMs = 30_000;
+
+/**
+ * A migration over a way that was cut fails with ETIMEDOUT, and not after the quarter of an hour that TCP tries by itself. Accepted sockets have it from their
+ * listener. Numbers from socket(7) and tcp(7).
+ */
+export function noticeDeadPeer(address: string, { fd }: OwnedFd, timeoutMs = defaultPeerTimeoutMs): void {
+  if (!address.startsWith('tcp:')) return;
+  const set = (level: number, name: number, value: number): void => native.setSocketOption({ fd, level, name, value });
+  const probes = 3;
+  const seconds = Math.max(1, Math.floor(timeoutMs / 1000 / (probes + 1)));
+  set(socketLevel, 9, 1); // SO_KEEPALIVE: for the side that only reads
+  set(tcp, 4, seconds); // TCP_KEEPIDLE
+  set(tcp, 5, seconds); // TCP_KEEPINTVL
+  set(tcp, 6, probes); // TCP_KEEPCNT
+  set(tcp, 18, timeoutMs); // TCP_USER_TIMEOUT: for the side that writes
+}
+
+/** Whether TCP has given the connection up because nothing came back: its state is closed, after packets or probes that were sent in vain. */
+export function peerIsSilent(address: string, { fd }: OwnedFd): boolean {
+  if (!address.startsWith('tcp:')) return false;
+  // TCP_INFO; of struct tcp_info the first four bytes: state, congestion state, retransmissions, probes (linux/tcp.h).
+  const info = native.getSocketOption({ fd, level: tcp, name: 11 });
+  const closed = 7;
+  return (info & 0xff) === closed && Math.max((info >> 16) & 0xff, (info >> 24) & 0xff) >= 2;
 }
 
 /** Hands the socket over under a name and starts the migration with it; nothing of it is left in QEMU when that fails. */

@@ -35,10 +35,17 @@ export const qmpReplies = {
   'query-hotpluggable-cpus': z.array(
     z.object({ type: z.string(), props: z.record(z.string(), z.number()), 'qom-path': z.string().optional() }),
   ),
+  'blockdev-mirror': ignored,
+  'block-job-cancel': ignored,
+  'query-block-jobs': z.array(z.object({ device: z.string(), offset: z.number() })),
+  'nbd-server-start': ignored,
+  'nbd-server-stop': ignored,
+  'block-export-add': ignored,
   'migrate-set-capabilities': ignored,
   'migrate-set-parameters': ignored,
   migrate: ignored,
   'migrate-incoming': ignored,
+  'migrate-continue': ignored,
   migrate_cancel: ignored,
   'query-migrate': z.object({
     status: z.string().optional(),
@@ -68,12 +75,17 @@ interface DescribedArguments {
   'object-del': { readonly id: string };
   'blockdev-add': Options & { readonly driver: string; readonly 'node-name': string };
   'blockdev-del': { readonly 'node-name': string };
+  'blockdev-mirror': Options & { readonly device: string; readonly target: string };
+  'block-job-cancel': { readonly device: string; readonly force?: boolean };
+  'nbd-server-start': { readonly addr: Options };
+  'block-export-add': Options & { readonly type: string; readonly id: string };
   'migrate-set-capabilities': {
     readonly capabilities: readonly { readonly capability: string; readonly state: boolean }[];
   };
   'migrate-set-parameters': Readonly<Record<string, number>>;
   migrate: { readonly uri: string };
   'migrate-incoming': { readonly uri: string };
+  'migrate-continue': { readonly state: 'pre-switchover' };
 }
 
 export type QmpArguments<Name extends QmpCommand> = Name extends keyof DescribedArguments

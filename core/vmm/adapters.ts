@@ -32,9 +32,15 @@ export function adapterFor(profile: { readonly name: string; readonly vmm: strin
 /** The shipped profile for a program: `qemu-system-x86_64` and friends use `qemu`. @throws RatchetError PROFILE_NOT_FOUND. */
 export function defaultProfile(path: string): string {
   const name = basename(path);
-  if (name.startsWith('qemu-system-') || name === 'qemu-kvm') return 'qemu';
+  if (isQemu(path)) return 'qemu';
   if (['qemu-storage-daemon', 'swtpm', 'passt'].includes(name)) return name;
   throw new RatchetError('PROFILE_NOT_FOUND', `there is no shipped profile for ${name}`, {
     next: 'name one with --profile',
   });
+}
+
+/** By its name. */
+export function isQemu(path: string): boolean {
+  const name = basename(path);
+  return name.startsWith('qemu-system-') || name === 'qemu-kvm';
 }

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { controlEvents, controlRequest } from '../../core/control/client.ts';
+import { controlledSandbox } from '../../core/control/commands.ts';
 import { bindControl, type ControlServer } from '../../core/control/server.ts';
 import type { Sandbox } from '../../core/launch/sandbox.ts';
 import { launchBare } from '../launch/bare.ts';
@@ -22,7 +23,7 @@ beforeAll(async () => {
   server = await bindControl(path);
   const early = controlRequest(path, 'status');
   sandbox = await launchBare();
-  server.serve(sandbox);
+  server.serve(controlledSandbox(sandbox));
   // Asked before there was a VM.
   expect(await early).toMatchObject({ pid: sandbox.pid });
 });
@@ -66,7 +67,7 @@ describe('the control socket', () => {
     ['null', 'null', /one line of JSON/],
     ['an empty line', '', /one line of JSON/],
     ['no command', '{"arguments":{}}', /one line of JSON/],
-    ['an unknown command', '{"command":"exec"}', /no control command exec - there are status/],
+    ['an unknown command', '{"command":"fly"}', /no control command fly - there are status/],
     ['the name of an inherited property', '{"command":"__proto__"}', /no control command __proto__/],
     ['an unknown argument', '{"command":"status","arguments":{"verbose":true}}', /verbose/],
     ['an argument of the wrong type', '{"command":"stage","arguments":{"name":7}}', /stage: name/],

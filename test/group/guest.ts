@@ -38,6 +38,8 @@ export interface GuestGroupOptions {
   readonly variables?: Readonly<Record<string, string>>;
   /** The member that has the guest. */
   readonly vmm?: string;
+  /** The guest comes from another group, and says nothing by itself. */
+  readonly incoming?: boolean;
 }
 
 export class GuestGroup implements AsyncDisposable {
@@ -45,10 +47,12 @@ export class GuestGroup implements AsyncDisposable {
   readonly console: GuestConsole;
   readonly events: SandboxEvent[] = [];
   readonly #vmm: string;
+  readonly #arrives: boolean;
 
-  private constructor(group: Group, vmm: string, events: EventStream) {
+  private constructor(group: Group, vmm: string, events: EventStream, arrives: boolean) {
     this.group = group;
     this.#vmm = vmm;
+    this.#arrives = arrives;
     this.console = new GuestConsole(this.sandbox.stdout);
     const reader = events[Symbol.asyncIterator]();
     void (async () => {
@@ -62,7 +66,7 @@ export class GuestGroup implements AsyncDisposable {
   static async start({ vmm = 'vmm', ...options }: GuestGroupOptions): Promise<GuestGroup> {
     const events = new EventStream();
     const group = await launchGroup({ ...options, events, members: { [vmm]: { stdio: ['pipe', 'pipe', 'pipe'] } } });
-    return new GuestGroup(group, vmm, events);
+    return new GuestGroup(group, vmm, events, options.incoming ?? false);
   }
 
   get sandbox(): Sandbox<Qemu> {
@@ -75,7 +79,7 @@ export class GuestGroup implements AsyncDisposable {
 
   /** What a shell command of the guest printed. @throws when its exit status is not 0. */
   async shell(command: string): Promise<string> {
-    await this.console.waitForLine(promptPattern, guestMs);
+    if (!this.#arrives) await this.console.waitForLine(promptPattern, guestMs);
     const from = this.console.text.length;
     this.sandbox.stdin.write(`${command}\n`);
     const prompt = await this.console.waitForLine(promptPattern, guestMs, from);
