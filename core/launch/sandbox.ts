@@ -100,6 +100,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
   readonly #roles: ThreadRoles;
   readonly #engine: StageEngine;
   #brokerEpoch = 0;
+  /** When the broker has taken from itself what its present stage demands. */
   #brokerSettled: Promise<void> | undefined;
   #brokerAlive = true;
   #brokerCounts = { allowed: 0, denied: 0 };
@@ -218,7 +219,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     let entered = await this.#enterNext();
     // Every stage in between is installed too: a program may be a delta against the one before.
     while (this.#engine.epoch < target) entered = await this.#enterNext();
-    return await this.#report(await labels, entered, this.#brokerSettled);
+    return await this.#report(await labels, entered);
   }
 
   async #enterNext(): Promise<{ readonly verification: Verification }> {
@@ -287,10 +288,9 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
   async #report(
     labels: ReadonlyMap<number, string>,
     found: { readonly verification: Verification } | { readonly failure: Error },
-    brokerSettled = this.#settleBroker(),
   ): Promise<EnforcementReport> {
     const { waitKillable, signalScope } = this.#parts.process;
-    await brokerSettled;
+    await this.#brokerSettled;
     const roles = this.#parts.compiled.stages.flatMap(({ roles }) => Object.keys(roles));
     return makeReport({
       pid: this.pid,
