@@ -22,6 +22,7 @@ export const errorTable = {
   INJECTION_FAILED: 'kernel',
   PRECONDITION_FAILED: 'refused',
   VERIFICATION_FAILED: 'kernel',
+  CGROUP_FAILED: 'kernel',
   SELF_FAILED: 'kernel',
   BROKER_DIED: 'kernel',
   BROKER_PROTOCOL: 'bug',

@@ -176,6 +176,10 @@ export interface Native {
   /** pidfd_getfd(2), close-on-exec. */
   getFdOfProcess(options: { pidfd: number; fd: number }): number;
   sendSignal(options: { pidfd: number; signal: number }): void;
+  /** waitid(2) without waiting: undefined while the child lives. Reaps it, so ask for none of Node's own children. */
+  reapChild(options: { pidfd: number }): { code: number | null; signal: number | null } | undefined;
+  /** prlimit(2) for a child that nobody has reaped: soft and hard limit. `resource`: an RLIMIT_ number. */
+  limitChild(options: { pid: number; pidfd: number; resource: number; value: number }): void;
   /** process_vm_readv(2), exactly `length` bytes or a throw. */
   readMemory(options: { tid: number; address: bigint; length: number }): Buffer;
   /** Whether two threads have one table of descriptors between them (kcmp(2)); false also where the kernel does not tell. */

@@ -200,6 +200,27 @@ export const checks: readonly Check[] = [
     cure: 'user.max_user_namespaces above 0; Debian: kernel.unprivileged_userns_clone = 1',
   },
   {
+    probe: 'pid-namespaces',
+    title: 'pid namespaces',
+    need: 'feature',
+    lost: 'the layer namespace-pid: leave it out',
+    cure: 'CAP_SYS_ADMIN, or user namespaces; Linux 5.3 or newer',
+  },
+  {
+    probe: 'own-root',
+    title: 'a root of its own (open_tree, mount_setattr)',
+    need: 'feature',
+    lost: 'the layer root: leave it out',
+    cure: 'CAP_SYS_ADMIN, or user namespaces; Linux 5.12 or newer',
+  },
+  {
+    probe: 'cgroup',
+    title: 'cgroup v2, with these controllers',
+    need: 'feature',
+    lost: 'the layer cgroup, which only a launcher that asks for it has',
+    cure: 'mount cgroup2 (systemd.unified_cgroup_hierarchy=1)',
+  },
+  {
     probe: 'audit',
     title: "the kernel's audit records",
     need: 'feature',

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ChildProcess } from 'node:child_process';
 import { constants } from 'node:os';
+import { native } from '../../native/index.ts';
+import { OwnedFd } from '../owned-fd.ts';
 
 /** How a process ended: its exit code, or the signal that ended it. */
 export interface ExitStatus {
@@ -14,6 +16,25 @@ export function exitOf(child: ChildProcess): Promise<ExitStatus> {
       resolve({ code: child.exitCode, signal: child.signalCode });
     child.once('exit', (code, signal) => resolve({ code, signal }));
   });
+}
+
+/** Of a child that is not one of Node's: nobody else reaps it, so its number is its own until this does. */
+export function exitOfSibling(pid: number): Promise<ExitStatus> {
+  const pidfd = new OwnedFd(native.openPidfd({ pid, thread: false }));
+  return new Promise((resolve) => {
+    const watch = native.watchFd({ fd: pidfd.fd, readable: true, writable: false }, () => {
+      const ended = native.reapChild({ pidfd: pidfd.fd });
+      if (ended === undefined) return;
+      watch.close();
+      pidfd.close();
+      resolve({ code: ended.code, signal: ended.signal === null ? null : signalName(ended.signal) });
+    });
+  });
+}
+
+function signalName(number: number): NodeJS.Signals {
+  const known = Object.entries(constants.signals).find(([, value]) => value === number);
+  return (known?.[0] ?? `SIG${number}`) as NodeJS.Signals;
 }
 
 /** The status as a shell gives it: the code, or 128 + the signal's number. */

@@ -4,6 +4,7 @@ import { native } from '../../native/index.ts';
 import { compileProfile } from '../compiler/index.ts';
 import { withDeadline } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
+import { Cgroup } from '../layers/cgroup.ts';
 import { environmentFor, type LayerPlan, planLayers, stagerWords } from '../layers/plan.ts';
 import { requireLayers } from '../layers/require.ts';
 import { OwnedFd } from '../owned-fd.ts';
@@ -22,7 +23,7 @@ import { bindAgentDoor } from './agent-door.ts';
 import { assertRolesCanBeGiven } from './assert-roles.ts';
 import { BrokerKeeper } from './broker-keeper.ts';
 import { EventStream } from './events.ts';
-import { describeExit, type ExitStatus, exitOf } from './exit-status.ts';
+import { describeExit, type ExitStatus } from './exit-status.ts';
 import { featureFinder } from './feature-finder.ts';
 import { findProgram } from './find-program.ts';
 import { killByPidfd } from './kill.ts';
@@ -36,6 +37,8 @@ import { TrailFile } from './trail-file.ts';
 /** Within a minute. */
 const defaultBrokerRestarts = 3;
 const defaultDeadlineMs = 30_000;
+/** For what was killed to be gone. */
+const endDeadlineMs = 10_000;
 
 /**
  * Starts QEMU under the first stage of its profile, waits until its machine is built and paused, enters the next stage and lets it run.
@@ -116,8 +119,10 @@ export async function launchVmm(
   );
   const startedMs = Date.now();
   let staged: StagedProcess | undefined;
+  let cgroup: Cgroup | undefined;
   let sandbox: Sandbox<Vmm> | undefined;
   try {
+    if (layers?.cgroup !== undefined) cgroup = Cgroup.make(layers.cgroup);
     const [ours, theirs] = native.socketPair({ type: 'stream' });
     using channelOurs = new OwnedFd(ours);
     using channelTheirs = new OwnedFd(theirs);
@@ -136,16 +141,17 @@ export async function launchVmm(
       rlimits: { core: 0, ...layers?.rlimits, ...options.rlimits },
       layers: layers === undefined ? [] : stagerWords(layers),
       dropCapabilities: !(options.keepCapabilities ?? false),
+      ...(cgroup === undefined ? {} : { cgroupFd: cgroup.procsFd.fd }),
       deadlineMs,
     });
     // The VMM's is the last copy then: its end is seen.
     channelTheirs.close();
     const stderr = new OutputTail(
-      staged.child.stderr,
+      staged.streams.stderr,
       options.stderr ?? (options.stdio === undefined ? process.stderr : undefined),
     );
     // Its exec waits for the broker, which has no listener yet.
-    const atBirth = layers === undefined ? [] : requireLayers(staged.pid, layers, [0, 1, 2, ...inherit.keys()]);
+    const atBirth = layers === undefined ? [] : requireLayers(staged.pid, layers, [0, 1, 2, ...inherit.keys()], cgroup);
     await broker.attachListener(staged.listener);
     sandbox = new Sandbox<Vmm>({
       adapter: prepared,
@@ -160,7 +166,7 @@ export async function launchVmm(
       inheritedFilters: ownFilterCount(),
       featuresFor: featureFinder(options.profile ?? defaultProfile(path)),
       startedMs,
-      layers: layers === undefined ? undefined : { plan: layers, atBirth },
+      layers: layers === undefined ? undefined : { plan: layers, atBirth, cgroup },
       events,
       programs,
       deadlineMs,
@@ -173,7 +179,7 @@ export async function launchVmm(
     return sandbox;
   } catch (error) {
     if (sandbox !== undefined) await sandbox.kill();
-    else await abandon(staged, broker, programs);
+    else await abandon(staged, cgroup, broker, programs);
     throw error;
   }
 }
@@ -209,7 +215,7 @@ interface Building {
 async function untilBuilt({ sandbox, staged, stderr, path, deadlineMs, signal }: Building): Promise<void> {
   // A stager that could not become the VMM ends too: `executed` rejects with its own words then.
   const died = Promise.all([sandbox.exited, stderr.ended, staged.executed]).then(([status]) => {
-    throw vmmExited(path, status, staged.child.stderr === null ? undefined : stderr.text);
+    throw vmmExited(path, status, staged.streams.stderr === null ? undefined : stderr.text);
   });
   const built = staged.executed
     .then(() => sandbox.vmm.waitUntilBuilt(deadlineMs))
@@ -240,16 +246,18 @@ function vmmExited(path: string, status: ExitStatus, words: string | undefined):
 /** Before there is a sandbox to do it. */
 async function abandon(
   staged: StagedProcess | undefined,
+  cgroup: Cgroup | undefined,
   broker: BrokerKeeper,
   programs: ProgramRunner,
 ): Promise<void> {
   if (staged !== undefined) {
     killByPidfd(staged.pidfd);
-    await exitOf(staged.child);
+    await staged.exited;
     staged.pidfd.close();
     staged.listener.close();
   }
   await programs.close();
+  await cgroup?.end(endDeadlineMs);
   await broker.end();
 }
 

@@ -5,7 +5,7 @@ import type { OwnedFd } from '../owned-fd.ts';
 import type { Grant } from '../policy/index.ts';
 import type { BrokerNamespace } from './broker-namespaces.ts';
 import type { EventStream } from './events.ts';
-import type { StdioKind } from './stager.ts';
+import type { StdioKind } from './vmm-streams.ts';
 
 /** What `launch()` takes. Only `command` is required. */
 export interface LaunchOptions {

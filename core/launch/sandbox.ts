@@ -7,6 +7,8 @@ import type { BrokerEvent, BrokerStatus } from '../broker/protocol.ts';
 import type { CompiledProfile } from '../compiler/index.ts';
 import { deferred } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
+import type { Cgroup } from '../layers/cgroup.ts';
+import { tightenLayers } from '../layers/enter-stage.ts';
 import type { LayerPlan } from '../layers/plan.ts';
 import { verifyLayers } from '../layers/verify.ts';
 import type { OwnedFd } from '../owned-fd.ts';
@@ -27,7 +29,7 @@ import { attestBroker, type BrokerAttestation } from './attest-broker.ts';
 import type { BrokerKeeper } from './broker-keeper.ts';
 import type { BrokerNamespace } from './broker-namespaces.ts';
 import type { EventStream, SandboxEvent } from './events.ts';
-import { describeExit, type ExitStatus, exitOf } from './exit-status.ts';
+import { describeExit, type ExitStatus } from './exit-status.ts';
 import { KernelRecords } from './kernel-records.ts';
 import { killByPidfd, signalByPidfd } from './kill.ts';
 import { ownConnections } from './own-connections.ts';
@@ -54,7 +56,9 @@ export interface SandboxParts<V extends Vmm> {
   readonly featuresFor: (stage: string, call: SyscallCall) => readonly string[];
   readonly events: EventStream;
   /** Undefined: only its filters confine it. `atBirth`: what was looked at before its first instruction. */
-  readonly layers: { readonly plan: LayerPlan; readonly atBirth: readonly Mechanism[] } | undefined;
+  readonly layers:
+    | { readonly plan: LayerPlan; readonly atBirth: readonly Mechanism[]; readonly cgroup: Cgroup | undefined }
+    | undefined;
   /** When the VMM was started, as Date.now() counts. */
   readonly startedMs: number;
   readonly deadlineMs: number;
@@ -128,7 +132,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
       moveBroker: (epoch) => this.#moveBroker(epoch),
     });
     this.vmm = parts.adapter.connect(parts.channelFd, this);
-    this.exited = exitOf(parts.process.child);
+    this.exited = parts.process.exited;
     this.#records = new KernelRecords({
       pid: this.pid,
       startedMs: parts.startedMs,
@@ -137,18 +141,20 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     });
     this.#brokerFollowed = this.#followBroker();
     this.#released = this.exited.then((status) => this.#onExit(status));
+    // Told to whoever closes it.
+    this.#released.catch(() => undefined);
   }
 
   /** The VMM's stdout, when it was asked for as a pipe. */
   get stdout(): Readable {
-    const { stdout } = this.#parts.process.child;
+    const { stdout } = this.#parts.process.streams;
     if (stdout === null) throw new RatchetError('ARGUMENT_INVALID', "the VMM's stdout was not launched as a pipe");
     return stdout;
   }
 
   /** The VMM's stdin, when it was asked for as a pipe. */
   get stdin(): Writable {
-    const { stdin } = this.#parts.process.child;
+    const { stdin } = this.#parts.process.streams;
     if (stdin === null) throw new RatchetError('ARGUMENT_INVALID', "the VMM's stdin was not launched as a pipe");
     return stdin;
   }
@@ -224,6 +230,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
 
   async #enterNext(): Promise<{ readonly verification: Verification }> {
     try {
+      await this.#tightenLayers();
       const { stoppedMicroseconds, verification } = await this.#engine.enterNext();
       this.events.emit('stage', { stage: this.stage, threads: verification.threads.length, stoppedMicroseconds });
       return { verification };
@@ -233,6 +240,25 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
       // A monitor ends with its VMM, and may be seen to end first.
       throw (error as RatchetError).code === 'QMP_CLOSED' ? this.#isGone(error) : error;
     }
+  }
+
+  /** From outside, and first: a program that waits for a later stage has nothing to gain by what it loses. */
+  async #tightenLayers(): Promise<void> {
+    const { layers, deadlineMs, process } = this.#parts;
+    if (layers === undefined) return;
+    const { plan, cgroup } = layers;
+    const epoch = this.#engine.epoch + 1;
+    await tightenLayers({ pid: this.pid, pidfd: process.pidfd.fd, plan, cgroup, epoch, deadlineMs });
+    this.#assertAlive();
+    const failed = verifyLayers(this.pid, plan, { epoch }).find(({ state }) => state === 'partial');
+    if (failed !== undefined)
+      throw new RatchetError(
+        'VERIFICATION_FAILED',
+        `the layer ${failed.name} is not as it should be: ${failed.reason}`,
+        {
+          next: 'the VMM was killed; look at who else has changed it',
+        },
+      );
   }
 
   /** One that is dead need not know, and one that follows it is told by itself. */
@@ -312,7 +338,11 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
   #attestLayers(): readonly Mechanism[] {
     const { layers } = this.#parts;
     if (layers === undefined || this.#ended) return [];
-    return [...verifyLayers(this.pid, layers.plan), ...layers.atBirth];
+    return [
+      ...verifyLayers(this.pid, layers.plan, { epoch: this.#engine.epoch }),
+      ...(layers.cgroup?.verify(this.pid) ?? []),
+      ...layers.atBirth,
+    ];
   }
 
   /** It serves one request after the other: when it answers this one, it has taken from itself what its stage demands. Never rejects. */
@@ -535,6 +565,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     this.vmm.close();
     // Before the broker: it hears of their ends, and nothing outlives the VM.
     await this.#parts.programs.close();
+    const left = await this.#parts.layers?.cgroup?.end(this.#parts.deadlineMs).catch((error: unknown) => error);
     await this.#parts.broker.end();
     await this.#brokerFollowed;
     const words = `${basename(this.#parts.path)} ${describeExit(status)}`;
@@ -551,5 +582,6 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     this.#records.close();
     this.events.emit('exit', { pid: this.pid, ...status, words });
     this.events.close();
+    if (left !== undefined) throw left;
   }
 }

@@ -5,6 +5,7 @@ import type { BrokerClient, RolesOfThreads } from '../broker/client.ts';
 import type { CompiledStage } from '../compiler/index.ts';
 import type { Requirements } from '../policy/types.ts';
 import { roleChain, rolesIn } from '../stages/chain.ts';
+import { threadIdFromOwn } from '../stages/own-thread-ids.ts';
 import { giveRoles, type Threads, type Tightened, tighten } from '../stages/tighten.ts';
 import { type Verification, verifyThreads } from '../stages/verify.ts';
 import type { ThreadKeeper } from '../vmm/thread-keeper.ts';
@@ -105,6 +106,10 @@ export class StageEngine implements ThreadKeeper {
       await resume?.();
       return added;
     });
+  }
+
+  fromOwn(own: number): number {
+    return threadIdFromOwn(this.#parts.pid, own);
   }
 
   async beforeRunning(): Promise<void> {

@@ -7,8 +7,9 @@ import { deferred } from '../deferred.ts';
 import { errnoName } from '../errno-name.ts';
 import { RatchetError } from '../errors.ts';
 import { OwnedFd } from '../owned-fd.ts';
-import { exitOf } from './exit-status.ts';
+import { type ExitStatus, exitOf, exitOfSibling } from './exit-status.ts';
 import { killByPidfd } from './kill.ts';
+import { endStreams, openStreams, type StdioKind, type VmmStreams } from './vmm-streams.ts';
 
 export interface StagedOptions {
   /** Absolute path of the program. */
@@ -27,13 +28,17 @@ export interface StagedOptions {
   readonly dropCapabilities: boolean;
   /** Further words for the stager, as `stagerWords()` makes them. */
   readonly layers?: readonly string[];
+  /** cgroup.procs of the control group that it is born in. */
+  readonly cgroupFd?: number;
   readonly deadlineMs: number;
 }
 
-export type StdioKind = 'inherit' | 'pipe' | 'ignore';
-
 export interface StagedProcess {
+  /** The stager that was started. Without a pid namespace it has become the program. */
   readonly child: ChildProcess;
+  readonly streams: VmmStreams;
+  /** Settles when the program has ended. */
+  readonly exited: Promise<ExitStatus>;
   readonly pid: number;
   readonly pidfd: OwnedFd;
   readonly listener: OwnedFd;
@@ -46,6 +51,7 @@ export interface StagedProcess {
 }
 
 const statusMessage = z.union([
+  z.strictObject({ step: z.literal('born'), pid: z.number().int().positive() }),
   z.strictObject({ step: z.literal('listener'), waitKillable: z.boolean(), signalScope: z.boolean() }),
   z.strictObject({ step: z.string(), errno: z.number().int() }),
 ]);
@@ -60,7 +66,8 @@ export async function startStaged(options: StagedOptions): Promise<StagedProcess
     OwnedFd,
     OwnedFd,
   ];
-  const child = await spawnStager(options, statusTheirs).catch((cause: NodeJS.ErrnoException) => {
+  const streams = openStreams(options.stdio);
+  const child = await spawnStager(options, streams, statusTheirs).catch((cause: NodeJS.ErrnoException) => {
     statusOurs.close();
     throw new RatchetError('STAGER_FAILED', 'the stager could not be started', {
       errno: cause.code ?? 'EIO',
@@ -73,16 +80,27 @@ export async function startStaged(options: StagedOptions): Promise<StagedProcess
   });
   // The child is not reaped before the event loop turns, so its pid cannot have been recycled here.
   const pidfd = new OwnedFd(native.openPidfd({ pid: child.pid, thread: false }));
-  return await readStatus({ statusFd: statusOurs, child, pid: child.pid, pidfd, deadlineMs: options.deadlineMs });
+  const stager: BornProcess = { pid: child.pid, pidfd, exited: exitOf(child) };
+  return await readStatus({ statusFd: statusOurs, child, streams, stager, deadlineMs: options.deadlineMs });
 }
 
 /** Our copy of the stager's end is closed before anyone waits on ours: its death must be seen. */
-async function spawnStager(options: StagedOptions, status: OwnedFd): Promise<ChildProcess & { readonly pid: number }> {
+async function spawnStager(
+  options: StagedOptions,
+  streams: VmmStreams,
+  status: OwnedFd,
+): Promise<ChildProcess & { readonly pid: number }> {
   using theirs = status;
+  using ends = streams;
   using filter = new OwnedFd(native.memfd({ name: 'ratchet-filter', data: options.filter, seal: true }));
-  const layout = layOutFds(options.inherit, theirs.fd, filter.fd, options.programFd);
+  const layout = layOutFds(options.inherit, {
+    status: theirs.fd,
+    filter: filter.fd,
+    program: options.programFd,
+    cgroup: options.cgroupFd,
+  });
   const child = spawn(packagePath('build/Release/ratchet-stager'), stagerArguments(options, layout), {
-    stdio: [...options.stdio, ...layout.stdio.slice(3)],
+    stdio: [...ends.stdio, ...layout.stdio.slice(3)],
     env: options.environment,
   });
   if (hasPid(child)) return child;
@@ -93,21 +111,25 @@ function hasPid(child: ChildProcess): child is ChildProcess & { readonly pid: nu
   return child.pid !== undefined;
 }
 
+/** What only the stager has. */
+interface OwnFds {
+  readonly status: number;
+  readonly filter: number;
+  readonly program: number | undefined;
+  readonly cgroup: number | undefined;
+}
+
 interface FdLayout {
   readonly statusFd: number;
   readonly filterFd: number;
   readonly programFd: number | undefined;
+  readonly cgroupFd: number | undefined;
   readonly keep: readonly number[];
   readonly stdio: readonly ('ignore' | number)[];
 }
 
 /** Inherited fds keep the numbers that were asked for; the stager's own take the first numbers that are free. */
-function layOutFds(
-  inherit: ReadonlyMap<number, number>,
-  status: number,
-  filter: number,
-  program: number | undefined,
-): FdLayout {
+function layOutFds(inherit: ReadonlyMap<number, number>, { status, filter, program, cgroup }: OwnFds): FdLayout {
   const stdio: ('ignore' | number)[] = [];
   for (const [theirs, ours] of inherit) stdio[theirs] = ours;
   const takeFree = (fd: number): number => {
@@ -119,10 +141,12 @@ function layOutFds(
   const statusFd = takeFree(status);
   const filterFd = takeFree(filter);
   const programFd = program === undefined ? undefined : takeFree(program);
+  const cgroupFd = cgroup === undefined ? undefined : takeFree(cgroup);
   return {
     statusFd,
     filterFd,
     programFd,
+    cgroupFd,
     keep: [0, 1, 2, ...inherit.keys()],
     stdio: Array.from(stdio, (fd) => fd ?? 'ignore'),
   };
@@ -140,6 +164,7 @@ function stagerArguments(options: StagedOptions, layout: FdLayout): string[] {
     '--parent-pid', String(process.pid),
     ...rlimits,
     ...(options.dropCapabilities ? ['--drop-capabilities'] : []),
+    ...(layout.cgroupFd === undefined ? [] : ['--cgroup-fd', String(layout.cgroupFd)]),
     ...(options.layers ?? []),
     '--scope-signals',
     '--exec', layout.programFd === undefined ? options.path : `/proc/self/fd/${layout.programFd}`,
@@ -148,20 +173,28 @@ function stagerArguments(options: StagedOptions, layout: FdLayout): string[] {
   ]; // biome-ignore format: one option a line
 }
 
+/** Who becomes the program. */
+interface BornProcess {
+  readonly pid: number;
+  readonly pidfd: OwnedFd;
+  readonly exited: Promise<ExitStatus>;
+}
+
 interface StatusReader {
   readonly statusFd: OwnedFd;
   readonly child: ChildProcess;
-  readonly pid: number;
-  readonly pidfd: OwnedFd;
+  readonly streams: VmmStreams;
+  readonly stager: BornProcess;
   readonly deadlineMs: number;
 }
 
-/** First packet: the listener, or the step that failed. Then end of file (exec'd), or the exec's own failure. */
-function readStatus({ statusFd, child, pid, pidfd, deadlineMs }: StatusReader): Promise<StagedProcess> {
+/** First packet: the listener, or the step that failed; before it, in a pid namespace, who goes on. Then end of file (exec'd), or the exec's own failure. */
+function readStatus({ statusFd, child, streams, stager, deadlineMs }: StatusReader): Promise<StagedProcess> {
   return new Promise((resolve, reject) => {
     const executed = deferred();
     executed.promise.catch(() => undefined);
     let staged = false;
+    let born = stager;
     const finish = (error?: RatchetError): void => {
       clearTimeout(timer);
       watch.close();
@@ -172,10 +205,13 @@ function readStatus({ statusFd, child, pid, pidfd, deadlineMs }: StatusReader): 
       }
       executed.reject(error);
       if (staged) return;
-      using ended = pidfd;
+      using ended = born.pidfd;
       killByPidfd(ended);
       // Nothing is left running when we say that it failed.
-      void exitOf(child).then(() => reject(error));
+      void Promise.all([born.exited, stager.exited]).then(() => {
+        endStreams(streams);
+        reject(error);
+      });
     };
     const timer = setTimeout(() => finish(failed('the hand-over of the listener', 'ETIMEDOUT')), deadlineMs);
     const watch = native.watchFd({ fd: statusFd.fd, readable: true, writable: false }, () => {
@@ -186,13 +222,22 @@ function readStatus({ statusFd, child, pid, pidfd, deadlineMs }: StatusReader): 
       const message = statusMessage.safeParse(parseJson(received.data));
       const listenerFd = received.fds[0];
       if (!message.success) return finish(failed('report', 'EPROTO'));
+      if ('pid' in message.data) {
+        if (received.fds[0] === undefined || born !== stager) return finish(failed('pid-namespace', 'EPROTO'));
+        stager.pidfd.close();
+        const { pid } = message.data;
+        born = { pid, pidfd: new OwnedFd(received.fds[0]), exited: exitOfSibling(pid) };
+        return;
+      }
       if ('errno' in message.data) return finish(failed(message.data.step, errnoName(message.data.errno)));
       if (listenerFd === undefined) return finish(failed('listener', 'EPROTO'));
       staged = true;
+      // A write to a program that has ended would be an error of ours.
+      void born.exited.then(() => streams.stdin?.destroy());
       resolve({
         child,
-        pid,
-        pidfd,
+        streams,
+        ...born,
         listener: new OwnedFd(listenerFd),
         waitKillable: message.data.waitKillable,
         signalScope: message.data.signalScope,
@@ -232,7 +277,11 @@ const stagerCures: Readonly<Record<string, string>> = {
     'the kernel refused the start filter: it needs seccomp user notification (Linux 5.0), and no other supervisor may have a listener (EBUSY)',
   namespaces:
     'new namespaces take CAP_SYS_ADMIN, or a kernel that permits user namespaces to users (kernel.unprivileged_userns_clone, user.max_user_namespaces)',
+  cgroup:
+    'the launcher may move processes only between groups that were delegated to it together: start it in one of them, or as root',
   landlock: 'Landlock refused the rules: `ratchet doctor` shows what this kernel has',
+  'pid-namespace': 'it takes clone3 (Linux 5.3), which a container may forbid',
+  root: 'it takes mount_setattr (Linux 5.12), and for a /proc of its own a /proc that nobody has covered in part, as containers do',
   user: 'becoming another user takes CAP_SETUID and CAP_SETGID',
   exec: 'check that the program is an executable of this machine, not a script',
 };

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // What confines a program besides its filters: from the profile's `layers` to what the stager is told.
-import { existsSync, realpathSync } from 'node:fs';
+import { realpathSync } from 'node:fs';
 import { native } from '../../native/index.ts';
 import { RatchetError } from '../errors.ts';
-import { parsePathRule } from '../policy/address/index.ts';
-import type { Layers } from '../policy/index.ts';
+import { readCgroup, tighter } from '../policy/cgroup-limits.ts';
+import type { Layers, RawCgroup, StageLayers } from '../policy/index.ts';
 import type { ResolvedProfile } from '../policy/types.ts';
-import { landlockRules, type PathRoot } from '../self/landlock.ts';
+import { landlockRules } from '../self/landlock.ts';
+import { type CgroupPlan, planCgroup } from './cgroup-plan.ts';
+import { grantedPaths } from './granted-paths.ts';
+import { probe } from './probe.ts';
+import { planRoot, type RootPlan, rootWords } from './root-plan.ts';
 
 /** Those that can be left out or be missing, by the names that the report has. */
 export const layerNames = [
@@ -17,12 +21,19 @@ export const layerNames = [
   'namespace-uts',
   'namespace-cgroup',
   'namespace-mount',
+  'namespace-pid',
+  'root',
   'user',
   'securebits',
   'landlock-files',
   'landlock-tcp',
   'landlock-scopes',
   'rlimits',
+  'cgroup',
+  'cgroup-memory',
+  'cgroup-pids',
+  'cgroup-cpu',
+  'cgroup-io',
 ] as const;
 
 export type LayerName = (typeof layerNames)[number];
@@ -34,6 +45,8 @@ export interface LayerOptions {
   readonly optional?: readonly LayerName[];
   /** The user and group that the program becomes; the launcher's own when absent. */
   readonly user?: number;
+  /** A control group with these limits, in addition to the profile's. `parent`: as /proc/PID/cgroup has it; the launcher's own when absent. */
+  readonly cgroup?: RawCgroup & { readonly parent?: string | undefined };
 }
 
 /** A layer that is not there, and why that was accepted. */
@@ -45,6 +58,8 @@ export interface Missing {
 export interface LayerPlan {
   /** Kinds of namespaces that are new, as /proc/PID/ns has them. */
   readonly namespaces: readonly string[];
+  /** Undefined: what the launcher has. */
+  readonly root: RootPlan | undefined;
   readonly user: number | undefined;
   readonly securebits: boolean;
   readonly landlock:
@@ -58,7 +73,10 @@ export interface LayerPlan {
   /** Variables that stay; undefined: all. */
   readonly environment: readonly string[] | undefined;
   readonly rlimits: Readonly<Record<string, number>>;
+  readonly cgroup: CgroupPlan | undefined;
   readonly missing: readonly Missing[];
+  /** By stage; those that were left out are not in it. */
+  readonly stages: readonly StageLayers[];
 }
 
 /** CLONE_NEW*, include/uapi/linux/sched.h, by the names of /proc/PID/ns. */
@@ -66,6 +84,7 @@ const cloneBits: Readonly<Record<string, number>> = {
   mnt: 0x0002_0000,
   cgroup: 0x0200_0000,
   uts: 0x0400_0000,
+  pid: 0x2000_0000,
   ipc: 0x0800_0000,
   user: 0x1000_0000,
   net: 0x4000_0000,
@@ -76,15 +95,6 @@ const tcpAbi = 4;
 const scopesAbi = 6;
 const bindAndConnect = 3n;
 const abstractSocketsAndSignals = 3n;
-
-/** Who loads a program's libraries, by the C library and architecture. */
-const loaders = [
-  '/lib64/ld-linux-x86-64.so.2',
-  '/lib/ld-linux-aarch64.so.1',
-  '/lib/ld-linux-riscv64-lp64d.so.1',
-  '/lib/ld-musl-x86_64.so.1',
-  '/lib/ld-musl-aarch64.so.1',
-];
 
 /** @throws RatchetError KERNEL_UNSUPPORTED for a layer that this kernel or user cannot have and that was not declared optional. */
 export function planLayers(options: {
@@ -112,23 +122,41 @@ export function planLayers(options: {
     return false;
   };
   const isRoot = process.geteuid?.() === 0;
+  // Asked only where a miss is no failure of the launch: the stager tells of it otherwise.
+  const lackOf = (name: LayerName, probed: string): string | undefined =>
+    wanted.optional?.includes(name) === true ? probe(probed) : undefined;
+  const pidLack = lackOf('namespace-pid', 'pid-namespaces');
   const namespaces = layers.namespaces
-    .filter((kind) => !leaves(`namespace-${kind}`))
-    .map((kind) => (kind === 'mount' ? 'mnt' : kind));
-  if (!isRoot && namespaces.length > 0) namespaces.unshift('user' as never);
+    .filter((kind) =>
+      kind === 'pid'
+        ? has('namespace-pid', pidLack === undefined, pidLack ?? '', 'start the launcher as root')
+        : !leaves(`namespace-${kind}`),
+    )
+    .map((kind): string => (kind === 'mount' ? 'mnt' : kind));
+  if (!isRoot && namespaces.length > 0) namespaces.unshift('user');
   const privileged = isRoot || namespaces.length > 0;
   const abi = native.landlockAbi();
   const older = `Landlock here has ABI ${abi}`;
   const files = has('landlock-files', abi > 0, 'the kernel has no Landlock', 'boot with lsm=landlock,... (Linux 5.13)');
   const tcp = has('landlock-tcp', abi >= tcpAbi, older, 'use Linux 6.7');
   const scopes = has('landlock-scopes', abi >= scopesAbi, older, 'use Linux 6.12');
-  const rules = files ? landlockRules(rootsOf(layers, profile, path)) : undefined;
+  const root = rootPlan(layers, { profile, path, namespaces, missing, lackOf, has });
+  const rules = files
+    ? landlockRules(
+        grantedPaths(layers, profile, path)
+          .filter(({ path: asked }) => root === undefined || !asked.startsWith('/proc/'))
+          .map(({ path: asked, uses }) => ({ path: realpathSync(asked), uses })),
+      )
+    : undefined;
   const user =
     wanted.user !== undefined && has('user', isRoot, 'only root may become another user', 'start the launcher as root')
       ? wanted.user
       : undefined;
+  const rlimits = !leaves('rlimits');
+  const cgroup = leaves('cgroup') ? undefined : cgroupPlan(layers, wanted, has);
   return {
     namespaces,
+    root,
     user,
     securebits: has('securebits', privileged, 'it takes CAP_SETPCAP', 'start the launcher as root, or use a namespace'),
     landlock:
@@ -141,16 +169,62 @@ export function planLayers(options: {
           }
         : undefined,
     environment: leaves('environment') ? undefined : layers.environment,
-    rlimits: leaves('rlimits') ? {} : (layers.rlimits ?? {}),
+    rlimits: rlimits ? (layers.rlimits ?? {}) : {},
+    cgroup,
     missing,
+    stages: layers.stages.map((stage) => ({
+      emptyRoot: stage.emptyRoot && root !== undefined,
+      rlimits: rlimits ? stage.rlimits : {},
+      cgroup: cgroup === undefined ? {} : stage.cgroup,
+    })),
   };
 }
 
+/** Undefined where the profile has none, or it was left out. */
+function rootPlan(
+  layers: Layers,
+  options: {
+    readonly profile: ResolvedProfile;
+    readonly path: string;
+    readonly namespaces: readonly string[];
+    readonly missing: Missing[];
+    readonly lackOf: (name: 'root', probed: string) => string | undefined;
+    readonly has: (name: 'root', there: boolean, lack: string, cure: string) => boolean;
+  },
+): RootPlan | undefined {
+  const { profile, path, namespaces, missing, lackOf, has } = options;
+  if (layers.root !== 'minimal') return undefined;
+  if (!namespaces.includes('mnt')) {
+    missing.push({ name: 'root', reason: 'it has no mount namespace of its own' });
+    return undefined;
+  }
+  const plan = planRoot(
+    grantedPaths(layers, profile, path).map(({ path: asked, uses, mapped }) => ({
+      path: asked,
+      uses: [...(uses.includes('write') ? (['write'] as const) : []), ...(mapped ? (['execute'] as const) : [])],
+    })),
+  );
+  const lack = plan === undefined ? 'everything was granted' : lackOf('root', 'own-root');
+  const there = has('root', lack === undefined, lack ?? '', 'grant less, or leave the layer out');
+  return there ? plan : undefined;
+}
+
+function cgroupPlan(
+  { cgroup: ofProfile }: Layers,
+  { cgroup: ofLauncher }: LayerOptions,
+  require: Parameters<typeof planCgroup>[1]['require'],
+): CgroupPlan | undefined {
+  if (ofProfile === undefined && ofLauncher === undefined) return undefined;
+  const { parent, ...limits } = ofLauncher ?? {};
+  return planCgroup(tighter(readCgroup(ofProfile ?? {}), readCgroup(limits)), { parent, require });
+}
+
 /** What the stager is told. */
-export function stagerWords({ namespaces, user, securebits, landlock }: LayerPlan): readonly string[] {
+export function stagerWords({ namespaces, root, user, securebits, landlock }: LayerPlan): readonly string[] {
   const bits = namespaces.reduce((sum, kind) => sum | (cloneBits[kind] ?? 0), 0);
   return [
     ...(bits === 0 ? [] : ['--namespaces', String(bits)]),
+    ...(root === undefined ? [] : rootWords(root)),
     ...(user === undefined ? [] : ['--user', `${user}:${user}`]),
     ...(securebits ? ['--lock-securebits'] : []),
     ...(landlock === undefined ? [] : ['--landlock', `${landlock.fs}:${landlock.net}:${landlock.scoped}`]),
@@ -162,29 +236,4 @@ export function environmentFor(plan: LayerPlan, environment: NodeJS.ProcessEnv):
   const { environment: kept } = plan;
   if (kept === undefined) return environment;
   return Object.fromEntries(Object.entries(environment).filter(([name]) => kept.includes(name)));
-}
-
-/** What the profile lists, as far as it is there; what its broker may open for it; and the program with its loader. */
-function rootsOf({ files }: Layers, profile: ResolvedProfile, path: string): readonly PathRoot[] {
-  const listed = (paths: readonly string[], uses: PathRoot['uses']): readonly PathRoot[] =>
-    paths.filter((each) => existsSync(each)).map((each) => ({ path: realpathSync(each), uses }));
-  const granted = profile.stages
-    .flatMap(({ broker }) => broker)
-    .filter(({ request, refuseErrno }) => request === 'open' && refuseErrno === undefined)
-    .map(({ target }): PathRoot => {
-      const { pattern, readOnly } = parsePathRule(target);
-      return { path: beforeWildcard(pattern), uses: readOnly ? ['read'] : ['read', 'write'] };
-    });
-  return [
-    ...listed(files.read, ['read']),
-    ...listed(files.write ?? [], ['read', 'write']),
-    ...granted.filter((root) => existsSync(root.path)),
-    ...listed([path, ...loaders], ['read', 'execute']),
-  ];
-}
-
-function beforeWildcard(pattern: string): string {
-  const components = pattern.split('/');
-  const wild = components.findIndex((part) => part.includes('*'));
-  return wild < 0 ? pattern : components.slice(0, wild).join('/') || '/';
 }

@@ -4,14 +4,17 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import type { Mechanism } from '../launch/report.ts';
 import { statusField } from '../stages/tasks.ts';
 import type { LayerPlan } from './plan.ts';
+import { verifyRlimits } from './verify-limits.ts';
+import { verifyRoot } from './verify-root.ts';
 
-/** One row a layer, those that are missing included. `beforeExec`: the stager still has what exec takes away. @throws when the process is gone. */
+/** One row a layer, those that are missing included. `beforeExec`: the stager still has what exec takes away. `epoch`: which stage it is in. @throws when the process is gone. */
 export function verifyLayers(
   pid: number,
   plan: LayerPlan,
-  { beforeExec = false }: { readonly beforeExec?: boolean } = {},
+  { beforeExec = false, epoch = 0 }: { readonly beforeExec?: boolean; readonly epoch?: number } = {},
 ): readonly Mechanism[] {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  const { emptyRoot = false, rlimits = plan.rlimits } = plan.stages[epoch] ?? {};
   return [
     ...plan.namespaces.map((kind) => namespace(pid, kind)),
     ...(plan.user === undefined ? [] : [user(status, plan.user)]),
@@ -21,13 +24,9 @@ export function verifyLayers(
       : []),
     ...landlock(plan),
     ...(plan.environment === undefined ? [] : [environment(pid, plan.environment)]),
-    ...Object.entries(plan.rlimits).map(([name, limit]) => row('rlimits', true, `${name} ${limit}`)),
+    ...(Object.keys(rlimits).length === 0 ? [] : [verifyRlimits(pid, rlimits)]),
+    ...(plan.root === undefined ? [] : [verifyRoot(pid, plan.root, { empty: emptyRoot })]),
     ...plan.missing.map(({ name, reason }) => ({ name, state: 'absent' as const, reason })),
-    {
-      name: 'namespace-pid',
-      state: 'absent',
-      reason: 'a process cannot put itself into one; Landlock keeps its signals inside',
-    },
     {
       name: 'not-dumpable',
       state: 'absent',

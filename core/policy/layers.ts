@@ -1,17 +1,83 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readDocument } from './document.ts';
+import { type CgroupLimits, looser, readCgroup, tighter } from './cgroup-limits.ts';
+import { type Path, type ProfileDocument, readDocument } from './document.ts';
+import type { RawCgroup, RawLayers, RawStageLayers } from './layers-schema.ts';
 import { ProblemList } from './problem.ts';
-import { profileSchema, type RawLayers } from './schema.ts';
+import { profileSchema, type RawProfile } from './schema.ts';
 import { checkSchema } from './schema-problems.ts';
 
-/** What confines a program besides its filters, as its profile has it. */
-export type Layers = RawLayers;
+export type { RawCgroup };
 
-/** The key `layers` of a profile's text; undefined when it has none. @throws PROFILE_INVALID. */
+/** What a stage takes from the program from outside, with all that earlier stages took. */
+export interface StageLayers {
+  readonly emptyRoot: boolean;
+  readonly rlimits: Readonly<Record<string, number>>;
+  readonly cgroup: CgroupLimits;
+}
+
+/** What confines a program besides its filters, as its profile has it. */
+export interface Layers extends RawLayers {
+  /** By stage, in order; the first has what the profile's `layers` say. */
+  readonly stages: readonly StageLayers[];
+}
+
+/** The key `layers` of a profile's text; undefined when it has none. @throws PROFILE_INVALID, also when a later stage is looser. */
 export function readLayers(text: string, file: string): Layers | undefined {
   const problems = new ProblemList();
   const document = readDocument(text, file, problems);
   const raw = document && checkSchema(document, profileSchema, problems);
   problems.throwIfAny();
-  return raw?.layers;
+  if (document === undefined || raw === undefined) return undefined;
+  const stages = readStageLayers(raw, document, problems);
+  problems.throwIfAny();
+  return raw.layers === undefined ? undefined : { ...raw.layers, stages };
+}
+
+/** What each stage has, in order. */
+export function readStageLayers(
+  raw: RawProfile,
+  document: ProfileDocument,
+  problems: ProblemList,
+): readonly StageLayers[] {
+  let last: StageLayers = {
+    emptyRoot: false,
+    rlimits: raw.layers?.rlimits ?? {},
+    cgroup: readCgroup(raw.layers?.cgroup ?? {}),
+  };
+  if (raw.layers?.root === 'minimal' && !raw.layers.namespaces.includes('mount'))
+    problems.add(document.at(['layers', 'root']), 'contradiction', 'a root of its own takes a `mount` namespace');
+  return Object.entries(raw.stages).map(([name, { layers }], index) => {
+    if (layers === undefined) return last;
+    const path = ['stages', name, 'layers'];
+    const wrong = (at: Path, message: string): void => problems.add(document.at(at), 'contradiction', message);
+    if (index === 0) wrong(path, "the first stage has the profile's own `layers`");
+    else if (raw.layers === undefined) wrong(path, 'the profile has no `layers` that a stage could tighten');
+    else checkStage(raw.layers, layers, last, (key, message) => wrong([...path, key], message));
+    last = {
+      emptyRoot: last.emptyRoot || layers.root === 'empty',
+      rlimits: { ...last.rlimits, ...layers.rlimits },
+      cgroup: tighter(last.cgroup, readCgroup(layers.cgroup ?? {})),
+    };
+    return last;
+  });
+}
+
+/** Later is never looser. */
+function checkStage(
+  ofProfile: RawLayers,
+  layers: RawStageLayers,
+  last: StageLayers,
+  wrong: (key: string, message: string) => void,
+): void {
+  if (layers.root === 'empty' && (ofProfile.root !== 'minimal' || !ofProfile.namespaces.includes('mount')))
+    wrong('root', 'only a root that is `minimal`, in a `mount` namespace, can be emptied');
+  for (const [name, limit] of Object.entries(layers.rlimits ?? {})) {
+    const before = last.rlimits[name];
+    if (before !== undefined && limit > before)
+      wrong('rlimits', `a later stage is never looser: ${name} ${limit}, and it was ${before}`);
+  }
+  if (layers.cgroup === undefined) return;
+  if (ofProfile.cgroup === undefined) wrong('cgroup', "the profile's `layers` have no `cgroup`: write `cgroup: {}`");
+  const larger = looser(last.cgroup, readCgroup(layers.cgroup));
+  if (larger !== undefined) wrong('cgroup', `a later stage is never looser: ${larger}`);
 }

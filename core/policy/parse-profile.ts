@@ -7,6 +7,7 @@ import { readBroker } from './broker-rules.ts';
 import { type Decisions, gather, joinDecisions, toSyscallRules } from './decisions.ts';
 import { readDocument } from './document.ts';
 import { expandNames, type FlatRule, type FlattenContext, flattenGroup, flattenRules } from './flatten.ts';
+import { readStageLayers } from './layers.ts';
 import { type Include, type Placed, readLibrary } from './library.ts';
 import { parseDefault } from './parse-action.ts';
 import { isEmpty, isFdRequirement, noRequirements, readRequires } from './preconditions.ts';
@@ -31,6 +32,7 @@ export function parseProfile(text: string, options: ParseOptions): ResolvedProfi
   const problems = new ProblemList();
   const document = readDocument(text, options.file, problems);
   const raw = document && checkSchema(document, profileSchema, problems);
+  if (document && raw) readStageLayers(raw, document, problems);
   const profile = document && raw && resolve({ raw, document, path: [] }, options, problems);
   problems.throwIfAny();
   if (profile === undefined) throw new Error('a profile without problems was not resolved');

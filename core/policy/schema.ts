@@ -4,6 +4,7 @@
 
 import { z } from 'zod';
 import { brokerRequestKinds } from './actions.ts';
+import { layersSchema, stageLayersSchema } from './layers-schema.ts';
 
 const names = z.array(z.string());
 const whyText = z.string().min(1);
@@ -121,6 +122,7 @@ const stageSchema = z.strictObject({
     .describe('What is granted at launch (--allow) or while the VM runs does not hold in this stage.'),
   roles: z.record(z.string(), roleSchema).optional(),
   requires: requiresSchema.optional(),
+  layers: stageLayersSchema.optional(),
 });
 
 const featureSchema = z.strictObject({
@@ -150,26 +152,6 @@ const sharedSchema = {
 
 /** A file of groups, for `include`. */
 export const includeSchema = z.strictObject(sharedSchema);
-
-const layersSchema = z
-  .strictObject({
-    why: whyText,
-    environment: names.describe('The variables that it keeps; all others are taken away.'),
-    namespaces: z
-      .array(z.enum(['net', 'ipc', 'uts', 'cgroup', 'mount']))
-      .describe('New namespaces of these kinds; without root a user namespace comes first.'),
-    files: z
-      .strictObject({
-        read: names.describe('Landlock: what may be read beneath these paths. What `open` grants is added.'),
-        write: names.optional().describe('Landlock: what may be written too.'),
-      })
-      .describe('Everything else of the file system is out of reach, from the first instruction on.'),
-    rlimits: z
-      .record(z.string(), z.number().int().min(0))
-      .optional()
-      .describe('Soft and hard limits, by the names of RLIMIT_ constants in small letters.'),
-  })
-  .describe('What confines it besides the filter, from before its first instruction to its end.');
 
 const programSchema = z
   .strictObject({
@@ -205,7 +187,6 @@ export const profileSchema = z.strictObject({
   stages: z.record(z.string(), stageSchema),
 });
 
-export type RawLayers = z.infer<typeof layersSchema>;
 export type RawProgram = z.infer<typeof programSchema>;
 export type RawRule = z.infer<typeof ruleSchema>;
 export type RawBrokerRule = z.infer<typeof brokerRuleSchema>;

@@ -6,7 +6,7 @@ import type { BrokerClient, ProgramOrder } from '../broker/client.ts';
 import { deferred, withDeadline } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
 import type { EventStream } from '../launch/events.ts';
-import { describeExit, type ExitStatus, exitOf } from '../launch/exit-status.ts';
+import { describeExit, type ExitStatus } from '../launch/exit-status.ts';
 import { killByPidfd } from '../launch/kill.ts';
 import type { PreparedProgram } from './prepare.ts';
 import { type StartedProgram, startProgram } from './start.ts';
@@ -88,7 +88,7 @@ export class ProgramRunner {
       return;
     }
     const { process, stderr } = started;
-    const { pid, pidfd, child } = process;
+    const { pid, pidfd, exited } = process;
     own.add(started);
     this.#processes.add(started);
     // A broker or a VM that ended meanwhile has seen to those that ran by then.
@@ -98,7 +98,7 @@ export class ProgramRunner {
     events.emit('program', { program: name, what: 'started', pid, number });
     // The broker may end it at once; it is told of the end in any case.
     const told = tell(client.programStarted(number, pid, pidfd));
-    const status = await exitOf(child);
+    const status = await exited;
     // Its last words may come after its end; whoever was given its stderr could keep it open.
     await withDeadline(stderr.ended, lastWordsMs, () => new Error('it is still open')).catch(() => undefined);
     own.delete(started);

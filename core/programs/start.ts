@@ -2,7 +2,6 @@
 
 import { withDeadline } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
-import { exitOf } from '../launch/exit-status.ts';
 import { killByPidfd } from '../launch/kill.ts';
 import { OutputTail } from '../launch/output-tail.ts';
 import { type StagedProcess, startStaged } from '../launch/stager.ts';
@@ -46,7 +45,7 @@ export async function startProgram(
     dropCapabilities: true,
     deadlineMs,
   });
-  const stderr = new OutputTail(staged.child.stderr, undefined);
+  const stderr = new OutputTail(staged.streams.stderr, undefined);
   let stopServing = (): void => staged.listener.close();
   try {
     requireLayers(staged.pid, plan, [0, 1, 2]);
@@ -57,7 +56,7 @@ export async function startProgram(
     return { process: staged, stderr };
   } catch (error) {
     killByPidfd(staged.pidfd);
-    await exitOf(staged.child);
+    await staged.exited;
     staged.pidfd.close();
     stopServing();
     throw error;

@@ -86,16 +86,18 @@ export class Qemu implements Vmm {
     return await this.qmp.execute('query-status', {});
   }
 
-  /** Thread ids of the vCPUs, by vCPU index. */
+  /** Thread ids of the vCPUs as this process sees them, by vCPU index. */
   async vcpuThreads(): Promise<readonly number[]> {
     const cpus = await this.qmp.execute('query-cpus-fast', {});
-    return cpus.toSorted((a, b) => a['cpu-index'] - b['cpu-index']).map((cpu) => cpu['thread-id']);
+    return cpus
+      .toSorted((a, b) => a['cpu-index'] - b['cpu-index'])
+      .map((cpu) => this.#threads.fromOwn(cpu['thread-id']));
   }
 
   /** Thread ids of the iothread objects, by their ids. */
   async ioThreads(): Promise<ReadonlyMap<string, number>> {
     const threads = await this.qmp.execute('query-iothreads', {});
-    return new Map(threads.map((thread) => [thread.id, thread['thread-id']]));
+    return new Map(threads.map((thread) => [thread.id, this.#threads.fromOwn(thread['thread-id'])]));
   }
 
   /** Roles of the threads that have one, by thread id. Names come from QEMU itself, so they are a description and no proof. */

@@ -3,6 +3,7 @@ import { RatchetError } from '../errors.ts';
 import { OwnedFd } from '../owned-fd.ts';
 import { warmUpFileLocks } from '../qemu/file-locks.ts';
 import { QmpClient } from '../qemu/qmp-client.ts';
+import { noKeeper, type ThreadKeeper } from '../vmm/thread-keeper.ts';
 import type { Adapter, Vmm } from '../vmm/vmm.ts';
 
 const monitorId = 'ratchet-qmp';
@@ -10,9 +11,11 @@ const monitorId = 'ratchet-qmp';
 /** A running qemu-storage-daemon: block nodes and exports for VMs, over its monitor. */
 export class StorageDaemon implements Vmm {
   readonly qmp: QmpClient;
+  readonly #threads: ThreadKeeper;
 
   /** @param monitorFd our end of the monitor's socket pair; owned from now on. */
-  constructor(monitorFd: number) {
+  constructor(monitorFd: number, threads: ThreadKeeper = noKeeper) {
+    this.#threads = threads;
     this.qmp = new QmpClient(new OwnedFd(monitorFd));
   }
 
@@ -24,7 +27,7 @@ export class StorageDaemon implements Vmm {
 
   async threadRoles(): Promise<ReadonlyMap<number, string>> {
     const threads = await this.qmp.execute('query-iothreads', {});
-    return new Map(threads.map((thread) => [thread['thread-id'], 'io']));
+    return new Map(threads.map((thread) => [this.#threads.fromOwn(thread['thread-id']), 'io']));
   }
 
   async quit(): Promise<void> {
@@ -54,7 +57,7 @@ export const storageDaemonAdapter: Adapter<StorageDaemon> = {
     return {
       args: [...args, ...monitor],
       environment: {},
-      connect: (monitorFd) => new StorageDaemon(monitorFd),
+      connect: (monitorFd, host) => new StorageDaemon(monitorFd, host.threads),
       letRun: async () => undefined,
     };
   },

@@ -2,6 +2,8 @@
 
 /** Told when a VMM makes threads that have a role, so that they get their filters before they matter. A `Sandbox` has one. */
 export interface ThreadKeeper {
+  /** What the VMM calls `own` among its threads, as everybody else calls it. */
+  fromOwn(own: number): number;
   /**
    * Performs `add`, which makes threads of that role. `pause`, for threads that would matter at once, keeps them from running guest code and returns what
    * lets them; it is not called where the role has no filters. When they could not be given their filters the guest stays paused.
@@ -13,6 +15,7 @@ export interface ThreadKeeper {
 
 /** For a VMM whose threads are nobody's concern. */
 export const noKeeper: ThreadKeeper = {
+  fromOwn: (own) => own,
   adding: (_role, add) => add(),
   beforeRunning: () => Promise.resolve(),
 };

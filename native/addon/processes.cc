@@ -35,6 +35,30 @@ Napi::Value signal_process(const Napi::CallbackInfo& info) {
   return undefined_or_throw(info.Env(), send_signal(pidfd, number));
 }
 
+Napi::Value reap_child(const Napi::CallbackInfo& info) {
+  Options options(info, "reapChild");
+  const int pidfd = options.fd("pidfd");
+  if (!options.ok()) return {};
+  auto ending = reap(pidfd);
+  if (!ending.ok()) return throw_failure(info.Env(), ending.failure());
+  const auto [code, signal] = ending.value();
+  if (code < 0 && signal < 0) return info.Env().Undefined();
+  const auto result = Napi::Object::New(info.Env());
+  result.Set("code", code < 0 ? info.Env().Null() : Napi::Number::New(info.Env(), code));
+  result.Set("signal", signal < 0 ? info.Env().Null() : Napi::Number::New(info.Env(), signal));
+  return result;
+}
+
+Napi::Value set_limit(const Napi::CallbackInfo& info) {
+  Options options(info, "limitChild");
+  const auto pid = static_cast<pid_t>(options.integer("pid", 1, std::numeric_limits<pid_t>::max()));
+  const int pidfd = options.fd("pidfd");
+  const auto resource = static_cast<int>(options.integer("resource", 0, 15));
+  const auto value = static_cast<std::uint64_t>(options.integer("value", 0, max_safe_integer));
+  if (!options.ok()) return {};
+  return undefined_or_throw(info.Env(), limit_child(pid, pidfd, resource, value));
+}
+
 Napi::Value read_remote(const Napi::CallbackInfo& info) {
   Options options(info, "readMemory");
   const auto tid = static_cast<pid_t>(options.integer("tid", 1, std::numeric_limits<pid_t>::max()));
@@ -67,6 +91,8 @@ void register_processes(Napi::Env env, Napi::Object exports) {
   exports.Set("openPidfd", Napi::Function::New(env, open_one, "openPidfd"));
   exports.Set("getFdOfProcess", Napi::Function::New(env, get_fd, "getFdOfProcess"));
   exports.Set("sendSignal", Napi::Function::New(env, signal_process, "sendSignal"));
+  exports.Set("reapChild", Napi::Function::New(env, reap_child, "reapChild"));
+  exports.Set("limitChild", Napi::Function::New(env, set_limit, "limitChild"));
   exports.Set("readMemory", Napi::Function::New(env, read_remote, "readMemory"));
   exports.Set("shareFiles", Napi::Function::New(env, shares_files, "shareFiles"));
   exports.Set("setParentDeathSignal", Napi::Function::New(env, set_death_signal, "setParentDeathSignal"));

@@ -5,7 +5,6 @@
 #include <linux/kvm.h>
 #include <linux/netlink.h>
 #include <linux/userfaultfd.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -58,8 +57,6 @@ Finding probe_landlock() {
   const long version = syscall(SYS_landlock_create_ruleset, nullptr, 0UL, ruleset_version);
   return version < 0 ? failed("landlock_create_ruleset") : works_with("ABI %ld", version);
 }
-
-Finding probe_user_namespaces() { return unshare(CLONE_NEWUSER) < 0 ? failed("unshare") : works(); }
 
 Finding probe_io_uring() {
   io_uring_params parameters{};

@@ -2,7 +2,7 @@
 //
 // ratchet-probe: finds out what this kernel, and this user on it, can enforce. By doing it: version numbers lie where vendors backport
 // or containers filter. Prints one JSON object a line, {"probe":NAME,"errno":NUMBER,"detail":TEXT}; errno 0 means that it works. What
-// a miss costs and how to cure it is `ratchet doctor`'s to say.
+// a miss costs and how to cure it is `ratchet doctor`'s to say. With names, only those probes.
 //
 // Each probe runs in a child of its own, since most cannot be undone. One that does not end within its time is killed and
 // reported as ETIMEDOUT. Nothing is left behind: no file, no process, no setting.
@@ -45,6 +45,9 @@ constexpr Named probes[] = {
     {"signal-scope", probe_signal_scope},
     {"landlock", probe_landlock},
     {"user-namespaces", probe_user_namespaces},
+    {"pid-namespaces", probe_pid_namespaces},
+    {"own-root", probe_own_root},
+    {"cgroup", probe_cgroup},
     {"io-uring", probe_io_uring},
     {"userfaultfd", probe_userfaultfd},
     {"kvm", probe_kvm},
@@ -78,6 +81,13 @@ Finding run(Probe probe) {
   return failed_with(EPROTO, WIFSIGNALED(status) ? "killed by a signal" : "ended without an answer");
 }
 
+bool among(const char* name, int count, char** names) {
+  for (int index = 0; index < count; ++index) {
+    if (strcmp(names[index], name) == 0) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 Finding works() { return Finding{}; }
@@ -100,8 +110,9 @@ Finding failed_with(int error, const char* detail) {
   return finding;
 }
 
-int main() {
+int main(int argc, char** argv) {
   for (const auto& [name, probe] : probes) {
+    if (argc > 1 && !among(name, argc - 1, argv + 1)) continue;
     const Finding finding = run(probe);
     printf("{\"probe\":\"%s\",\"errno\":%d,\"detail\":\"%s\"}\n", name, finding.error, finding.detail);
     fflush(stdout);

@@ -42,11 +42,16 @@ Finding probe_read_back();
 Finding probe_yama();
 Finding probe_open_files();
 
+// namespaces.cc
+Finding probe_user_namespaces();
+Finding probe_pid_namespaces();
+Finding probe_own_root();
+Finding probe_cgroup();
+
 // kernel.cc
 Finding probe_close_range();
 Finding probe_signal_scope();
 Finding probe_landlock();
-Finding probe_user_namespaces();
 Finding probe_io_uring();
 Finding probe_userfaultfd();
 Finding probe_kvm();

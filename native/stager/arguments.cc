@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,6 +146,24 @@ void parse_landlock_path(Plan& plan, const char* text) {
   if (*path.path != '/') misuse("--landlock-path: not absolute", text);
 }
 
+void parse_root_bind(Plan& plan, const char* text) {
+  if (plan.root_bind_count == max_root_entries) misuse("--root-bind: too many", text);
+  RootBind& bind = plan.root_binds[plan.root_bind_count++];
+  bind.path = read_numbers("--root-bind", text, &bind.uses, 1, ':');
+  if (*bind.path != '/' || bind.path[1] == '\0') misuse("--root-bind: not absolute, or everything", text);
+}
+
+void parse_root_link(Plan& plan, char* text) {
+  if (plan.root_link_count == max_root_entries) misuse("--root-link: too many", text);
+  unsigned long length;
+  char* path = text + (read_numbers("--root-link", text, &length, 1, ':') - text);
+  if (*path != '/' || length < 2 || length >= strlen(path)) misuse("--root-link", text);
+  // One place to the left, over the colon, so that there is room for its end.
+  memmove(path - 1, path, length);
+  path[length - 1] = '\0';
+  plan.root_links[plan.root_link_count++] = {path - 1, path + length};
+}
+
 bool kept(const Plan& plan, int fd) {
   for (int index = 0; index < plan.kept_count; ++index) {
     if (plan.kept_fds[index] == fd) return true;
@@ -157,6 +176,7 @@ bool kept(const Plan& plan, int fd) {
 void parse_arguments(int argc, char** argv, Plan& plan) {
   plan.status_fd = -1;
   plan.filter_fd = -1;
+  plan.cgroup_fd = -1;
   plan.listener = true;
   plan.user = -1;
   plan.group = -1;
@@ -182,6 +202,16 @@ void parse_arguments(int argc, char** argv, Plan& plan) {
       plan.lock_securebits = true;
       continue;
     }
+    if (strcmp(option, "--new-root") == 0) {
+      if (plan.new_root) misuse("given twice", option);
+      plan.new_root = true;
+      continue;
+    }
+    if (strcmp(option, "--root-proc") == 0) {
+      if (plan.root_proc) misuse("given twice", option);
+      plan.root_proc = true;
+      continue;
+    }
     if (strcmp(option, "--no-listener") == 0) {
       if (without_listener) misuse("given twice", option);
       without_listener = true;
@@ -193,7 +223,7 @@ void parse_arguments(int argc, char** argv, Plan& plan) {
       continue;
     }
     if (index + 1 == argc) misuse("unknown, or without its value", option);
-    const char* value = argv[++index];
+    char* const value = argv[++index];
     if (strcmp(option, "--status-fd") == 0) {
       if (plan.status_fd >= 0) misuse("given twice", option);
       plan.status_fd = whole_number(option, value, 0, exec_fd - 1);
@@ -201,6 +231,9 @@ void parse_arguments(int argc, char** argv, Plan& plan) {
     } else if (strcmp(option, "--filter-fd") == 0) {
       if (plan.filter_fd >= 0) misuse("given twice", option);
       plan.filter_fd = whole_number(option, value, 0, INT_MAX);
+    } else if (strcmp(option, "--cgroup-fd") == 0) {
+      if (plan.cgroup_fd >= 0) misuse("given twice", option);
+      plan.cgroup_fd = whole_number(option, value, 0, exec_fd - 1);
     } else if (strcmp(option, "--keep") == 0) {
       if (keep_given) misuse("given twice", option);
       keep_given = true;
@@ -218,6 +251,10 @@ void parse_arguments(int argc, char** argv, Plan& plan) {
       parse_landlock(plan, value);
     } else if (strcmp(option, "--landlock-path") == 0) {
       parse_landlock_path(plan, value);
+    } else if (strcmp(option, "--root-bind") == 0) {
+      parse_root_bind(plan, value);
+    } else if (strcmp(option, "--root-link") == 0) {
+      parse_root_link(plan, value);
     } else if (strcmp(option, "--parent-pid") == 0) {
       if (plan.parent_pid != 0) misuse("given twice", option);
       plan.parent_pid = whole_number(option, value, 1, INT_MAX);
@@ -236,9 +273,13 @@ void parse_arguments(int argc, char** argv, Plan& plan) {
   if (!keep_given) misuse("missing", "--keep");
   if (plan.program == nullptr) misuse("missing", "--exec");
   if (plan.landlock.path_count > 0 && !plan.landlock.wanted) misuse("missing", "--landlock");
+  if (plan.new_root && (plan.namespaces & CLONE_NEWNS) == 0) misuse("missing", "--namespaces with CLONE_NEWNS");
+  if ((plan.root_bind_count > 0 || plan.root_link_count > 0 || plan.root_proc) && !plan.new_root) misuse("missing", "--new-root");
   if (plan.filter_fd == plan.status_fd) misuse("one number for two fds", "--filter-fd");
   if (kept(plan, plan.status_fd)) misuse("kept, but it is ours", "--status-fd");
   if (plan.filter_fd >= 0 && kept(plan, plan.filter_fd)) misuse("kept, but it is ours", "--filter-fd");
+  if (plan.cgroup_fd >= 0 && (plan.cgroup_fd == plan.status_fd || plan.cgroup_fd == plan.filter_fd)) misuse("one number for two fds", "--cgroup-fd");
+  if (plan.cgroup_fd >= 0 && kept(plan, plan.cgroup_fd)) misuse("kept, but it is ours", "--cgroup-fd");
   if (index + 1 >= argc) misuse("missing", "-- ARGV0");
   plan.argv = argv + index + 1;
 }

@@ -15,6 +15,7 @@ inline constexpr int max_instructions = 4096;
 inline constexpr int max_kept_fds = 256;
 inline constexpr int max_limits = 16;
 inline constexpr int max_landlock_paths = 256;
+inline constexpr int max_root_entries = 256;
 
 /// What may be done beneath a path: LANDLOCK_ACCESS_FS_ bits.
 struct LandlockPath {
@@ -32,6 +33,21 @@ struct LandlockDomain {
   int path_count;
 };
 
+/// What may be done with what a new root has of the old one; reading always.
+enum RootBindUses : unsigned long { root_bind_write = 1, root_bind_devices = 2, root_bind_execute = 4 };
+
+/// A file or directory that is in the new root where it is in the old one. Absolute, and no link on the way.
+struct RootBind {
+  unsigned long uses;
+  const char* path;
+};
+
+/// A symbolic link of the new root.
+struct RootLink {
+  const char* path;
+  const char* target;
+};
+
 struct Limit {
   int resource;
   rlimit value;
@@ -42,6 +58,8 @@ struct Plan {
   int status_fd;
   /// -1 with --no-filter.
   int filter_fd;
+  /// cgroup.procs of the group to enter; -1: stay where we are.
+  int cgroup_fd;
   /// Ascending, each once.
   int kept_fds[max_kept_fds];
   int kept_count;
@@ -56,8 +74,17 @@ struct Plan {
   long group;
   bool lock_securebits;
   LandlockDomain landlock;
+  bool new_root;
+  /// Those within another come after it.
+  RootBind root_binds[max_root_entries];
+  int root_bind_count;
+  RootLink root_links[max_root_entries];
+  int root_link_count;
+  bool root_proc;
   /// 0 when we are not tied to a parent.
   pid_t parent_pid;
+  /// The parent, from inside a pid namespace where it has no number; 0 outside of one.
+  int parent_pidfd;
   bool listener;
   const char* program;
   char** argv;
@@ -73,7 +100,8 @@ struct Plan {
 ///
 ///     ratchet-stager --status-fd N [--filter-fd N] --keep N,N,... [--rlimit NAME=SOFT:HARD]... [--drop-capabilities] [--scope-signals]
 ///                    [--namespaces BITS] [--user UID:GID] [--lock-securebits] [--landlock FS:NET:SCOPED] [--landlock-path ACCESS:PATH]...
+///                    [--new-root] [--root-bind USES:PATH]... [--root-link LENGTH:PATHTARGET]... [--root-proc] [--cgroup-fd N]
 ///                    [--parent-pid PID] [--no-listener | --no-filter] --exec PATH -- ARGV0 [ARGUMENT...]
 ///
-/// NAME is that of an RLIMIT_ constant without the prefix, SOFT and HARD are numbers or `unlimited`. `--keep ''` keeps none.
+/// NAME is that of an RLIMIT_ constant without the prefix, SOFT and HARD are numbers or `unlimited`. `--keep ''` keeps none. LENGTH is that of PATH.
 void parse_arguments(int argc, char** argv, Plan& plan);

@@ -40,10 +40,17 @@ void enter_user_namespace(const char* step) {
 
 }  // namespace
 
+void enter_cgroup(const Plan& plan) {
+  if (plan.cgroup_fd < 0) return;
+  // 0 is whoever writes (cgroups(7)).
+  if (write(plan.cgroup_fd, "0", 1) != 1) fail("cgroup", errno);
+}
+
 void enter_namespaces(const Plan& plan) {
   constexpr const char* step = "namespaces";
   if (plan.namespaces == 0) return;
   const auto bits = static_cast<int>(plan.namespaces);
+  // A pid namespace among them is for the child that enter_pid_namespace makes.
   if ((bits & CLONE_NEWUSER) != 0) enter_user_namespace(step);
   const int others = bits & ~CLONE_NEWUSER;
   if (others != 0 && unshare(others) < 0) fail(step, errno);

@@ -16,6 +16,8 @@
 //
 // The launcher starts us with the fds it wants to pass on (--keep), a memory file with the start filter (--filter-fd)
 // and one end of a SOCK_SEQPACKET pair (--status-fd). On that pair we say
+//     {"step":"born","pid":NUMBER}             with the pidfd of the program-to-be over SCM_RIGHTS, when it is in a pid namespace: whoever says
+//                                              this ends then, and what follows is said by its sibling;
 //     {"step":"listener","waitKillable":BOOL,"signalScope":BOOL}  with the notification listener over SCM_RIGHTS, once the filter
 //                                              is on;
 //     {"step":"filter","signalScope":BOOL}     instead, with --no-listener: nobody counts execs then, so the filter must refuse a
@@ -31,20 +33,29 @@
 // There are no defaults of policy: what is not on the command line is not done.
 
 #include "arguments.h"
+#include <string.h>
+
+#include "empty_root.h"
 #include "report.h"
 #include "steps.h"
 
 int main(int argc, char** argv) {
+  // The other thing that a small static program is needed for.
+  if (argc > 1 && strcmp(argv[1], "--empty-root") == 0) return empty_root(argc - 2, argv + 2);
   static Plan plan;  // Zeroed, and large: not on the stack.
   parse_arguments(argc, argv, plan);
   read_filter(plan);
   tie_to_parent(plan);
   reset_signals();
   check_kept_fds(plan);
+  enter_cgroup(plan);
   hold_program(plan);
   set_limits(plan);
   close_other_fds(plan);
   enter_namespaces(plan);
+  enter_pid_namespace(plan);
+  tie_to_parent(plan);
+  make_root(plan);
   lock_securebits(plan);
   drop_capabilities(plan);
   become_user(plan);

@@ -46,7 +46,8 @@ void read_filter(Plan& plan) {
 void tie_to_parent(const Plan& plan) {
   if (plan.parent_pid == 0) return;
   if (prctl(PR_SET_PDEATHSIG, static_cast<unsigned long>(SIGKILL), 0UL, 0UL, 0UL) < 0) fail("parent", errno);
-  if (getppid() != plan.parent_pid) fail("parent", ESRCH);
+  const bool ended = plan.parent_pidfd > 0 ? parent_ended(plan) : getppid() != plan.parent_pid;
+  if (ended) fail("parent", ESRCH);
 }
 
 void reset_signals() {
@@ -63,6 +64,7 @@ void reset_signals() {
 
 void check_kept_fds(const Plan& plan) {
   if (fcntl(plan.status_fd, F_GETFD) < 0) fail("keep", errno);
+  if (plan.cgroup_fd >= 0 && fcntl(plan.cgroup_fd, F_GETFD) < 0) fail("keep", errno);
   for (int index = 0; index < plan.kept_count; ++index) {
     if (fcntl(plan.kept_fds[index], F_GETFD) < 0) fail("keep", errno);
   }

@@ -34,6 +34,13 @@ void reset_signals();
 /// Leaves behind: nothing; EBADF when one is not open.
 void check_kept_fds(const Plan& plan);
 
+/// Step `cgroup`.
+/// Should: with --cgroup-fd, put ourselves into the control group whose cgroup.procs this is. What may be done by it was judged when the launcher opened it.
+/// Mustn't: come after the namespaces: in a new one of control groups ours is the root.
+/// Needs: check_kept_fds, so that the number is the launcher's.
+/// Leaves behind: membership, which exec and children keep; close_other_fds closes the fd.
+void enter_cgroup(const Plan& plan);
+
 /// Steps `exec-open` and `exec-fd`.
 /// Should: open the program (O_PATH: permission to execute is judged at exec) and give it the number 16383.
 /// Mustn't: leave the number to a lower limit: RLIMIT_NOFILE is raised to 16384 for the moment, which takes
@@ -69,10 +76,29 @@ void drop_capabilities(const Plan& plan);
 /// Step `namespaces`.
 /// Should: with --namespaces, put the program into new namespaces of these kinds; as another user than root into a user namespace first, which gives the right
 /// to the others.
-/// Mustn't: be a pid namespace: only a child would be in it.
+/// Mustn't: think that it is in the pid namespace: only children will be.
 /// Needs: CAP_SYS_ADMIN, or CLONE_NEWUSER among the bits. hold_program and the kept fds, which were opened outside.
 /// Leaves behind: an empty network (loopback, down), no System V objects, and in a user namespace our user alone, with all capabilities until exec.
 void enter_namespaces(const Plan& plan);
+
+/// Step `pid-namespace`.
+/// Should: with CLONE_NEWPID among --namespaces, become the first process of the new namespace: a sibling of ours (CLONE_PARENT) goes on in our place, of
+/// which the launcher is told by number and pidfd, and we end.
+/// Mustn't: let it go on when the launcher could not be told.
+/// Needs: enter_namespaces. Linux 5.3 (clone3). Only one thread.
+/// Leaves behind: a child of the launcher, for which only signals that it handles count, SIGKILL and SIGSTOP of the outside excepted (pid_namespaces(7)).
+/// Its parent-death signal is gone, and tie_to_parent comes again.
+void enter_pid_namespace(Plan& plan);
+
+/// Whether the launcher has ended, as seen from inside a pid namespace.
+bool parent_ended(const Plan& plan);
+
+/// Step `root`.
+/// Should: with --new-root, have a root in which there is what --root-bind and --root-link name, at the same place, and with --root-proc a /proc of our own.
+/// Mustn't: follow a link: what is granted was looked up by the launcher.
+/// Needs: a mount namespace of our own. hold_program: the program may not be in it. Linux 5.12 (mount_setattr).
+/// Leaves behind: mounts that are as narrow as was asked for, without set-user-ID; the root itself is read-only.
+void make_root(const Plan& plan);
 
 /// Step `user`.
 /// Should: with --user, become this user and group for good, with no further groups.

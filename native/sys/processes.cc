@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <linux/kcmp.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 
 namespace ratchet {
 
@@ -30,6 +32,20 @@ Result<UniqueFd> fd_of_process(int pidfd, int fd) {
 
 Outcome send_signal(int pidfd, int signal) {
   if (::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0U) < 0) return last_failure("pidfd_send_signal");
+  return {};
+}
+
+Result<Ending> reap(int pidfd) {
+  siginfo_t ended{};
+  if (::waitid(P_PIDFD, static_cast<id_t>(pidfd), &ended, WEXITED | WNOHANG) < 0) return last_failure("waitid");
+  if (ended.si_pid == 0) return Ending{};
+  return ended.si_code == CLD_EXITED ? Ending{ended.si_status, -1} : Ending{-1, ended.si_status};
+}
+
+Outcome limit_child(pid_t child, int pidfd, int resource, std::uint64_t value) {
+  if (const Outcome gone = send_signal(pidfd, 0)) return gone;
+  const rlimit limit{value, value};
+  if (::prlimit(child, static_cast<__rlimit_resource>(resource), &limit, nullptr) < 0) return last_failure("prlimit");
   return {};
 }
 

@@ -20,6 +20,18 @@ Result<UniqueFd> fd_of_process(int pidfd, int fd);
 
 Outcome send_signal(int pidfd, int signal);
 
+/// How a child ended: its code, or the signal that ended it; the other is -1. Both are when it lives.
+struct Ending {
+  int code = -1;
+  int signal = -1;
+};
+
+/// waitid(2) by pidfd, without waiting. The child is reaped.
+Result<Ending> reap(int pidfd);
+
+/// prlimit(2), soft and hard. By number, since there is no other way: the pidfd says that it is still the same process, and as our child it stays that until it is reaped.
+Outcome limit_child(pid_t child, int pidfd, int resource, std::uint64_t value);
+
 /// process_vm_readv(2), all of `destination` or EFAULT.
 Outcome read_memory(pid_t tid, std::uint64_t address, std::span<std::uint8_t> destination);
 

@@ -44,10 +44,9 @@ export async function imprison(grants: readonly Grant[] = []): Promise<Prisoner>
     dropCapabilities: true,
     deadlineMs,
   });
-  const { child, pid, pidfd } = staged;
-  const ended = exitOf(child);
+  const { streams, pid, pidfd, exited: ended } = staged;
   await broker.client.attachListener(staged.listener);
-  const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]();
+  const lines = createInterface({ input: streams.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]();
   const line = async (): Promise<string> => {
     const { value, done } = await lines.next();
     return done === true ? `ended by ${(await ended).signal ?? 'itself'}` : value;
@@ -58,7 +57,7 @@ export async function imprison(grants: readonly Grant[] = []): Promise<Prisoner>
     broker,
     ended,
     attempt: (command) => {
-      child.stdin?.write(`${command}\n`);
+      streams.stdin?.write(`${command}\n`);
       return line();
     },
     tighten: async () => {
@@ -79,8 +78,8 @@ export async function imprison(grants: readonly Grant[] = []): Promise<Prisoner>
       return tightened;
     },
     [Symbol.asyncDispose]: async () => {
-      child.stdin?.destroy();
-      child.kill('SIGKILL');
+      streams.stdin?.destroy();
+      staged.child.kill('SIGKILL');
       await ended;
       broker.client.close();
       await exitOf(broker.child);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Layers on the real daemon, looked at by other means than the report's.
-import { execFileSync } from 'node:child_process';
-import { chownSync, mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -10,8 +9,8 @@ import type { Sandbox } from '../../core/launch/sandbox.ts';
 import type { LayerOptions } from '../../core/layers/plan.ts';
 import { holdUser } from '../../core/layers/user-range.ts';
 import type { Vmm } from '../../core/vmm/vmm.ts';
-import { packagePath } from '../../native/package-path.ts';
 import { statusField } from '../launch/processes.ts';
+import { attestRootless, type RootlessMember } from './rootless.ts';
 
 const user = 61_998;
 let folder: string;
@@ -74,11 +73,12 @@ describe('a daemon with all layers', () => {
   });
 
   it('reads no image that was not granted, from its first instruction on', async () => {
-    await expect(start({}, false)).rejects.toThrow(/Permission denied/);
+    await expect(start({ without: ['root'] }, false)).rejects.toThrow(/Permission denied/);
+    await expect(start({ without: ['landlock-files'] }, false)).rejects.toThrow(/No such file/);
   });
 
   it('says what was left out', async () => {
-    await start({ without: ['landlock-files', 'namespace-net'] }, false);
+    await start({ without: ['landlock-files', 'root', 'namespace-net'] }, false);
     expect(await states()).toMatchObject({
       'landlock-files': 'absent',
       'namespace-net': 'absent',
@@ -105,39 +105,17 @@ describe('a daemon with all layers', () => {
 describe('without root', () => {
   it('has the same, in a user namespace', () => {
     for (const path of [folder, join(folder, 'image')]) chownSync(path, user, user);
-    const group = {
-      version: 1,
-      name: 'rootless',
+    const { storage } = attestRootless({
+      folder,
+      user,
       members: {
         storage: {
           command: ['qemu-storage-daemon', '--blockdev', `driver=file,node-name=disk,filename=${folder}/image`],
           allow: [`open=${folder}/image`],
         },
       },
-    };
-    writeFileSync(join(folder, 'group.json'), JSON.stringify(group));
-    const script = `
-      import { launchGroup } from '${folder}/checkout/dist/core/index.js';
-      const group = await launchGroup({ group: '${folder}/group.json' });
-      console.log(JSON.stringify(await group.attest()));
-      await group.stop();`;
-    writeFileSync(join(folder, 'run.mjs'), script);
-    // The checkout may lie where this user cannot go: it is shown in a place where it can.
-    mkdirSync(join(folder, 'checkout'));
-    const asUser = `mount --bind . ${folder}/checkout && exec setpriv --reuid=${user} --regid=${user} --clear-groups "$@"`;
-    const text = execFileSync('unshare', ['-m', 'sh', '-c', asUser, 'sh', process.execPath, join(folder, 'run.mjs')], {
-      encoding: 'utf8',
-      cwd: packagePath('.'),
     });
-    const report = JSON.parse(text) as {
-      readonly members: {
-        readonly storage: {
-          readonly ok: boolean;
-          readonly mechanisms: readonly { readonly name: string; readonly state: string }[];
-        };
-      };
-    };
-    const { ok, mechanisms } = report.members.storage;
+    const { ok, mechanisms } = storage as RootlessMember;
     const enforced = mechanisms.filter(({ state }) => state === 'enforced').map(({ name }) => name);
     expect(enforced).toEqual(
       expect.arrayContaining([

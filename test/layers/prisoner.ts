@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // The hostile program in the place of a member: its profile, its layers, its broker, the real launch.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { parse } from 'yaml';
 import { launchVmm } from '../../core/launch/launch.ts';
 import type { Sandbox } from '../../core/launch/sandbox.ts';
 import { type LayerName, type LayerOptions, layerNames } from '../../core/layers/plan.ts';
 import type { Vmm } from '../../core/vmm/vmm.ts';
-import { packagePath } from '../../native/package-path.ts';
 import { buildProgram } from '../native/build-program.ts';
 import type { Attempt } from './attempts.ts';
+import { programProfile } from './program-profile.ts';
 
 export const profiles = ['qemu', 'qemu-storage-daemon', 'swtpm', 'passt'] as const;
 export const someUser = 61_999;
@@ -24,10 +23,17 @@ export interface Confinement {
   readonly layers: LayerOptions | undefined;
 }
 
-/** Everything but the named ones. */
+/** All layers, or all but one. */
+export function all({ without }: { readonly without?: LayerName } = {}): LayerOptions {
+  const user = without === 'user' ? {} : { user: someUser };
+  return { ...user, without: without === undefined ? [] : [without] };
+}
+
+/** The named ones, with what they stand on. */
 export function only(...names: readonly LayerName[]): LayerOptions {
   const user = names.includes('user') ? { user: someUser } : {};
-  return { ...user, without: layerNames.filter((name) => !names.includes(name)) };
+  const wanted: readonly string[] = names.includes('root') ? [...names, 'namespace-mount'] : names;
+  return { ...user, without: layerNames.filter((name) => !wanted.includes(name)) };
 }
 
 /** What became of each attempt: `refused`, an error's name or a signal, or what it returned. */
@@ -76,7 +82,7 @@ class Prisoner {
   static async start(profile: string, { filter, layers }: Confinement): Promise<Prisoner> {
     const folder = mkdtempSync(join(tmpdir(), 'ratchet-prison-'));
     const file = join(folder, 'profile.yaml');
-    writeFileSync(file, JSON.stringify(withoutAdapter(profile)));
+    writeFileSync(file, JSON.stringify(programProfile(profile)));
     // Where other users may look for it: a checkout in a home directory is not.
     const program = join(folder, 'escape');
     chmodSync(folder, 0o755);
@@ -114,16 +120,4 @@ class Prisoner {
     const { value, done } = await this.#lines.next();
     return done === true ? `ended by ${(await this.#sandbox.exited).signal ?? 'itself'}` : value;
   }
-}
-
-/** The same profile for any program: nobody here speaks a daemon's protocol, or has threads with roles. */
-function withoutAdapter(profile: string): unknown {
-  const text = readFileSync(packagePath(`profiles/${profile}.yaml`), 'utf8');
-  const raw = parse(text) as {
-    readonly include: readonly string[];
-    readonly stages: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
-  };
-  const stages = Object.entries(raw.stages).map(([name, { roles: _, ...stage }]) => [name, stage]);
-  const include = raw.include.filter((file) => file !== 'qemu/features');
-  return { ...raw, vmm: 'program', include, stages: Object.fromEntries(stages) };
 }

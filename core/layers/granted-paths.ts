@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+import { existsSync } from 'node:fs';
+import { parsePathRule } from '../policy/address/index.ts';
+import type { Layers } from '../policy/index.ts';
+import type { ResolvedProfile } from '../policy/types.ts';
+import type { PathRoot } from '../self/landlock.ts';
+
+/** Who loads a program's libraries, by the C library and architecture. */
+const loaders = [
+  '/lib64/ld-linux-x86-64.so.2',
+  '/lib/ld-linux-aarch64.so.1',
+  '/lib/ld-linux-riscv64-lp64d.so.1',
+  '/lib/ld-musl-x86_64.so.1',
+  '/lib/ld-musl-aarch64.so.1',
+];
+
+/** A path as the profile has it. `mapped`: code of it may be mapped. */
+export interface GrantedPath extends PathRoot {
+  readonly mapped: boolean;
+}
+
+/** What the profile lists, as far as it is there; what its broker may open for it; and the program with its loader. */
+export function grantedPaths({ files }: Layers, profile: ResolvedProfile, path: string): readonly GrantedPath[] {
+  const listed = (paths: readonly string[], uses: PathRoot['uses'], mapped: boolean): readonly GrantedPath[] =>
+    paths.map((each) => ({ path: each, uses, mapped }));
+  const granted = profile.stages
+    .flatMap(({ broker }) => broker)
+    .filter(({ request, refuseErrno }) => request === 'open' && refuseErrno === undefined)
+    .map(({ target }): GrantedPath => {
+      const { pattern, readOnly } = parsePathRule(target);
+      return { path: beforeWildcard(pattern), uses: readOnly ? ['read'] : ['read', 'write'], mapped: false };
+    });
+  return [
+    ...listed(files.read, ['read'], true),
+    ...listed(files.write ?? [], ['read', 'write'], false),
+    ...granted,
+    ...listed([path, ...loaders], ['read', 'execute'], true),
+  ].filter((each) => existsSync(each.path));
+}
+
+function beforeWildcard(pattern: string): string {
+  const components = pattern.split('/');
+  const wild = components.findIndex((part) => part.includes('*'));
+  return wild < 0 ? pattern : components.slice(0, wild).join('/') || '/';
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+// A root with what was granted and nothing else, and one without anything, on the real daemon; looked at in /proc.
+import {
+  chmodSync,
+  chownSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { launchVmm } from '../../core/launch/launch.ts';
+import type { Sandbox } from '../../core/launch/sandbox.ts';
+import type { LayerOptions } from '../../core/layers/plan.ts';
+import { planRoot } from '../../core/layers/root-plan.ts';
+import type { StorageDaemon } from '../../core/storage-daemon/storage-daemon.ts';
+import type { Vmm } from '../../core/vmm/vmm.ts';
+import { attestRootless } from './rootless.ts';
+
+const user = 61_996;
+let folder: string;
+let image: string;
+let sandbox: Sandbox<Vmm> | undefined;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'ratchet-root-'));
+  image = join(folder, 'image');
+  writeFileSync(image, Buffer.alloc(1 << 20));
+});
+
+afterEach(async () => {
+  await sandbox?.close();
+  sandbox = undefined;
+  rmSync(folder, { recursive: true });
+});
+
+async function start(until: string, layers: LayerOptions = {}): Promise<Sandbox<Vmm>> {
+  sandbox = await launchVmm({
+    command: ['qemu-storage-daemon', '--blockdev', `driver=file,node-name=disk,filename=${image}`],
+    allow: [{ request: 'open', target: image }],
+    stdio: ['ignore', 'ignore', 'pipe'],
+    until,
+    layers,
+  });
+  return sandbox;
+}
+
+const row = async (): Promise<unknown> => (await sandbox?.attest())?.mechanisms.find(({ name }) => name === 'root');
+const mounts = (pid: number): readonly string[] =>
+  readFileSync(`/proc/${pid}/mountinfo`, 'utf8')
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => line.split(' ').slice(4, 6).join(' '));
+
+describe('a minimal root', () => {
+  it('has what was granted, as narrow as it may be, and is read-only itself', async () => {
+    const { pid } = await start('start');
+    const found = mounts(pid);
+    expect(found[0]).toMatch(/^\/ ro,nosuid,nodev,noexec/);
+    expect(found).toContainEqual(expect.stringMatching(/^\/usr ro,nosuid,nodev/));
+    expect(found).toContainEqual(expect.stringMatching(`^${image} rw,nosuid,nodev,noexec`));
+    expect(found).toContainEqual(expect.stringMatching(/^\/dev\/null rw,nosuid,noexec/));
+    expect(readdirSync(`/proc/${pid}/root/`)).not.toContain('home');
+    expect(readdirSync(`/proc/${pid}/root${folder}`)).toEqual(['image']);
+    expect(readdirSync(`/proc/${pid}/root/etc`)).not.toContain('passwd');
+    expect(await row()).toMatchObject({ state: 'enforced', reason: expect.stringContaining(`minimal: /usr, `) });
+  });
+
+  it('shows in /proc itself alone, and nothing of the kernel', async () => {
+    const { pid } = await start('start');
+    const numbers = readdirSync(`/proc/${pid}/root/proc`).filter((name) => /^\d+$/.test(name));
+    expect(numbers).toEqual(['1']);
+    expect(readdirSync(`/proc/${pid}/root/proc`).sort()).toEqual(['1', 'self', 'thread-self']);
+  });
+
+  it('is left out with its mount namespace, and the report says so', async () => {
+    await start('start', { without: ['namespace-mount'] });
+    expect(await row()).toEqual({ name: 'root', state: 'absent', reason: 'it has no mount namespace of its own' });
+  });
+});
+
+describe('a stage with an empty root', () => {
+  it('leaves nothing to be found, and the daemon works on', async () => {
+    const { pid, vmm } = await start('running');
+    expect(mounts(pid)).toEqual([expect.stringMatching(/^\/ ro,/)]);
+    expect(readdirSync(`/proc/${pid}/root/`)).toEqual([]);
+    expect(await row()).toEqual({
+      name: 'root',
+      state: 'enforced',
+      reason: 'empty: nothing is mounted in it, and there is no file',
+    });
+    expect(await sandbox?.attest()).toMatchObject({ ok: true });
+    const { qmp } = vmm as StorageDaemon;
+    // Opened by the broker, by its name.
+    await qmp.execute('blockdev-add', { driver: 'file', 'node-name': 'again', filename: image, 'read-only': true });
+    await sandbox?.enter('sealed');
+    expect(readdirSync(`/proc/${pid}/root/`)).toEqual([]);
+  });
+
+  it('is nothing that a launcher without root cannot have', () => {
+    for (const path of [folder, image]) chownSync(path, user, user);
+    const command = ['qemu-storage-daemon', '--blockdev', `driver=file,node-name=disk,filename=${image}`];
+    const { storage } = attestRootless({ folder, user, members: { storage: { command, allow: [`open=${image}`] } } });
+    expect(storage?.mechanisms.filter(({ name }) => ['root', 'namespace-pid'].includes(name))).toMatchObject([
+      { name: 'namespace-pid', state: 'enforced' },
+      { name: 'root', state: 'enforced', reason: 'empty: nothing is mounted in it, and there is no file' },
+    ]);
+    expect(storage?.ok).toBe(true);
+  });
+});
+
+describe('what a root is planned to hold', () => {
+  it('leads through every link to where a path really is', () => {
+    symlinkSync('image', join(folder, 'link'));
+    symlinkSync(join(folder, 'link'), join(folder, 'absolute'));
+    const plan = planRoot([{ path: join(folder, 'absolute'), uses: ['write'] }]);
+    expect(plan).toEqual({
+      binds: [{ path: image, uses: 1 }],
+      links: [
+        { path: join(folder, 'absolute'), target: join(folder, 'link') },
+        { path: join(folder, 'link'), target: 'image' },
+      ],
+      proc: false,
+    });
+  });
+
+  it('leaves out what another path has already, unless less may be done there', () => {
+    chmodSync(image, 0o600);
+    const plan = planRoot([
+      { path: image, uses: [] },
+      { path: folder, uses: [] },
+      { path: image, uses: ['write'] },
+    ]);
+    expect(plan?.binds).toEqual([
+      { path: folder, uses: 0 },
+      { path: image, uses: 1 },
+    ]);
+  });
+
+  it('is not there when everything was granted, for a ring of links, or for what does not exist', () => {
+    expect(planRoot([{ path: '/', uses: [] }])).toBeUndefined();
+    symlinkSync('ring', join(folder, 'ring'));
+    const plan = planRoot([join(folder, 'ring'), join(folder, 'missing')].map((path) => ({ path, uses: [] })));
+    expect(plan).toEqual({ binds: [], links: [], proc: false });
+  });
+});
