@@ -14,6 +14,7 @@ import { lifecycle } from './rows/lifecycle.ts';
 import { lifecycleMore } from './rows/lifecycle-more.ts';
 import { migration } from './rows/migration.ts';
 import { migrationFd } from './rows/migration-fd.ts';
+import { migrationNewer } from './rows/migration-newer.ts';
 import { migrationStorage } from './rows/migration-storage.ts';
 import { migrationTls } from './rows/migration-tls.ts';
 import { nbd } from './rows/nbd.ts';
@@ -26,7 +27,10 @@ import { work } from './rows/work.ts';
 
 /** The matrix, in the order of its document. */
 export const areas: readonly Area[] = [
-  { area: 'migration', rows: [...migration, ...migrationTls, ...migrationFd, ...migrationStorage, ...postcopy] },
+  {
+    area: 'migration',
+    rows: [...migration, ...migrationTls, ...migrationFd, ...migrationStorage, ...postcopy, ...migrationNewer],
+  },
   { area: 'block', rows: [...block, ...blockJobs, ...nbd, ...blockMore] },
   { area: 'netdev', rows: [...netdev, ...netdevMore] },
   { area: 'chardev', rows: [...chardev, ...chardevMore] },

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // `npm run matrix [-- OPTIONS]`: runs the matrix and writes docs/qemu-operations.md.
-import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +10,8 @@ import { inOwnNetwork } from '../../core/demo/own-network.ts';
 import { packagePath } from '../../native/package-path.ts';
 import { areas } from './areas.ts';
 import { documentPath, renderDocument, type Versions } from './document.ts';
+import { onDebian } from './other-debian.ts';
+import { qemuVersion } from './qemu-version.ts';
 import { rowName } from './row.ts';
 import { type RowResult, runRows } from './runner.ts';
 import { SyscallRecorder } from './syscalls.ts';
@@ -22,6 +23,7 @@ interface Options {
   readonly json: boolean;
   readonly trace: boolean;
   readonly resume: boolean;
+  readonly debian?: string;
 }
 
 /** What the last runs found, so that one that was interrupted, or had a row fail, need not begin again. */
@@ -35,8 +37,11 @@ const command = new Command('matrix')
   .option('--no-trace', 'do not record system calls; the document is not written')
   .option('--resume', 'only rows that the last runs did not see work', false)
   .option('--json', 'one JSON object a row on stdout', false)
+  .option('--debian <SUITE>', 'on QEMU and the C library of another Debian (trixie, sid); the document is not written')
   .action(async (options: Options) => {
-    process.exitCode = (await inOwnNetwork()) ?? (await runMatrix(options));
+    const { debian } = options;
+    const elsewhere = debian === undefined ? undefined : await onDebian(debian, packagePath('.cache'));
+    process.exitCode = elsewhere ?? (await inOwnNetwork()) ?? (await runMatrix(options));
   });
 await command.parseAsync();
 
@@ -83,9 +88,8 @@ function readResults(): readonly (readonly [string, RowResult])[] {
 
 function versions(): Versions {
   const { version } = JSON.parse(readFileSync(packagePath('package.json'), 'utf8')) as { readonly version: string };
-  const qemu = execFileSync('qemu-system-x86_64', ['--version'], { encoding: 'utf8' });
   return {
-    qemu: /version (\S+)/.exec(qemu)?.[1] ?? '?',
+    qemu: qemuVersion(),
     guestKernel: findGuestKernel(packagePath('.cache')).version,
     ratchet: version,
   };

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { constants, openSync, readFileSync } from 'node:fs';
 import { ReadStream } from 'node:tty';
 import { waitFor } from '../../launch/processes.ts';
+import { since } from '../qemu-version.ts';
 import type { Row } from '../row.ts';
 import type { Scene } from '../scene.ts';
 import { Listener, Peer } from '../support/peer.ts';
@@ -101,10 +102,30 @@ export const chardevMore: readonly Row[] = [
       await port.remove();
     },
   },
+  {
+    operation: 'hub: one port, two chardevs',
+    way: 'in-process',
+    missing: () => since('10.0'),
+    run: async (scene) => {
+      const vm = await scene.linux();
+      const [hub, ...rings] = [scene.name('hub'), scene.name('ring'), scene.name('ring')];
+      for (const id of rings) await vm.qmp('chardev-add', { id, backend: { type: 'ringbuf', data: { size: 1024 } } });
+      await vm.qmp('chardev-add', { id: hub, backend: { type: 'hub', data: { chardevs: rings } } });
+      const port = await addPort(scene, vm, hub);
+      await vm.shell(`echo from the guest >${port.path}`);
+      for (const device of rings) {
+        const heard = await vm.until<string & object>('ringbuf-read', (text) => `${text}` !== '', {
+          device,
+          size: 1024,
+        });
+        if (`${heard}` !== 'from the guest\n') throw new Error(`${device} heard ${JSON.stringify(heard)}`);
+      }
+      await port.remove();
+    },
+  },
   ...(
     [
       ['socket client and server: vsock', 'this kernel has no vsock loopback, so nobody is at the other end'],
-      ['console, and hub (QEMU 10.0)', 'console is for Windows; QEMU here is 7.2'],
       [
         'spicevmc, spiceport',
         'the effect needs a SPICE client with the channel, and Debian has none without a display',

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { statSync } from 'node:fs';
+import { until } from '../qemu-version.ts';
 import type { Row } from '../row.ts';
 import { configure, hasArrived, lastCount, moveBy, slow, startPair, untilMigration } from '../support/migrate.ts';
 import { mustFail } from '../support/must-fail.ts';
@@ -24,6 +25,7 @@ const moves: readonly Row[] = (
     operation,
     way: 'transparent',
     ...(inShortForm.includes(operation) ? {} : { longOnly: true }),
+    ...(operation === 'compression threads' ? { missing: () => until('9.1') } : {}),
     run: async (scene) => {
       const uri = { tcp: 'tcp:127.0.0.1:4444', tcp6: 'tcp:[::1]:4444', unix: `unix:${scene.path()}` }[kind];
       await moveBy(await startPair(scene), uri, settings);

@@ -2,10 +2,15 @@
 // What is done to a network that is there, and netdevs of other builds of QEMU.
 import { readFileSync } from 'node:fs';
 import { waitFor } from '../../launch/processes.ts';
+import { since } from '../qemu-version.ts';
 import type { Row } from '../row.ts';
 import type { Scene } from '../scene.ts';
+import { mustFail } from '../support/must-fail.ts';
 import { addNic, type Nic, peerIp } from '../support/nic.ts';
+import { knowsVhostUser, startPasst } from '../support/passt.ts';
 import { Listener, Peer } from '../support/peer.ts';
+import { exchangeBytes } from '../support/traffic.ts';
+import { connectChardev, withSharedMemory } from '../support/vhost-user.ts';
 import type { Vm } from '../vm.ts';
 
 const hostPort = 4499;
@@ -107,14 +112,44 @@ export const netdevMore: readonly Row[] = [
       await nic.remove();
     },
   },
+  {
+    operation: 'vhost-user',
+    way: 'transparent',
+    features: ['vhost-user'],
+    missing: () =>
+      knowsVhostUser()
+        ? undefined
+        : "there is no other end: passt here is older than 2024, and DPDK's switches want huge pages",
+    longOnly: true,
+    run: async (scene) => {
+      const vm = await withSharedMemory(scene);
+      const path = scene.path();
+      await startPasst(scene, path, '--vhost-user');
+      await connectChardev(vm, path);
+      const netdev = scene.name('net');
+      await vm.qmp('netdev_add', { type: 'vhost-user', id: netdev, chardev: 'device' });
+      const nic = await addNic(scene, vm, netdev);
+      await exchangeBytes(scene, vm, { seenByGuest: peerIp, host: '127.0.0.1' });
+      await nic.remove();
+    },
+  },
+  {
+    operation: 'passt, which QEMU starts',
+    way: 'transparent',
+    missing: () => since('10.1'),
+    limit: {
+      because: 'QEMU starts passt itself, and starts no programs in this stage',
+      instead: 'passt beside QEMU (row "network: passt (stream, unix)"; `vhost-user` where passt speaks it)',
+    },
+    expects: () => true,
+    run: async (scene) => {
+      const vm = await scene.counter();
+      await mustFail(vm.qmp('netdev_add', { type: 'passt', id: scene.name('net') }));
+    },
+  },
   ...(
     [
-      ['vhost-user', 'Debian 12 has no other end: its passt speaks no vhost-user, DPDK wants huge pages'],
-      ['af-xdp (QEMU 8.2 and later)', 'QEMU here is 7.2'],
-      [
-        'passt (QEMU 10.1 and later), which QEMU starts',
-        'QEMU here is 7.2; the row "passt (stream, unix)" is what it has',
-      ],
+      ['af-xdp (QEMU 8.2 and later)', 'Debian builds QEMU without libxdp'],
       ['netmap', 'Debian builds QEMU without it, and Linux has it from elsewhere only'],
     ] as const
   ).map(

@@ -1,41 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Devices in another process, which shares the guest's memory. QEMU is given shared memory from the start for that.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { waitFor } from '../../launch/processes.ts';
 import type { Row } from '../row.ts';
-import type { Scene } from '../scene.ts';
 import { makeImage } from '../support/block.ts';
 import { exerciseDisk } from '../support/traffic.ts';
-import type { Vm } from '../vm.ts';
+import { connectChardev, startDevice, withSharedMemory } from '../support/vhost-user.ts';
 
 const virtiofsd = '/usr/lib/qemu/virtiofsd';
-
-async function withSharedMemory(scene: Scene): Promise<Vm> {
-  const memory = ['-object', 'memory-backend-memfd,id=shared,size=256M,share=on', '-machine', 'memory-backend=shared'];
-  return await scene.start('linux', { args: memory });
-}
-
-/** Runs the device's process until the row ends; resolves when its socket is there. */
-async function startDevice(
-  scene: Scene,
-  socket: string,
-  [program, ...args]: readonly [string, ...string[]],
-): Promise<void> {
-  const device = spawn(program, args, { stdio: 'ignore' });
-  scene.onEnd(async () => {
-    device.kill();
-    if (device.exitCode === null && device.signalCode === null) await once(device, 'exit');
-  });
-  await waitFor(program, () => existsSync(socket));
-}
-
-async function connectChardev(vm: Vm, path: string): Promise<void> {
-  const addr = { type: 'unix', data: { path } };
-  await vm.qmp('chardev-add', { id: 'device', backend: { type: 'socket', data: { addr, server: false } } });
-}
 
 export const vhostUser: readonly Row[] = [
   {

@@ -6,11 +6,21 @@ import { waitFor } from '../../launch/processes.ts';
 import type { Scene } from '../scene.ts';
 import { guestIp, peerIp } from './nic.ts';
 
+/** Since its version 2024_11_27. */
+export function knowsVhostUser(): boolean {
+  try {
+    return execFileSync('passt', ['--help'], { encoding: 'utf8', stdio: 'pipe' }).includes('--vhost-user');
+  } catch {
+    // None is installed.
+    return false;
+  }
+}
+
 /**
  * Runs passt on a unix socket for as long as the row lasts. The guest reaches this machine's loopback at its gateway's address. passt takes its
  * settings from an interface with a default route: one is made, in the network namespace that the matrix runs in.
  */
-export async function startPasst(scene: Scene, path: string): Promise<void> {
+export async function startPasst(scene: Scene, path: string, ...options: readonly string[]): Promise<void> {
   const interfaceName = 'matrix9';
   const ip = (...args: readonly string[]) => execFileSync('ip', args, { stdio: 'pipe' });
   ip('tuntap', 'add', 'dev', interfaceName, 'mode', 'tap');
@@ -19,7 +29,7 @@ export async function startPasst(scene: Scene, path: string): Promise<void> {
   ip('link', 'set', interfaceName, 'up');
   ip('route', 'add', 'default', 'via', '198.51.100.1', 'dev', interfaceName);
   const addresses = ['-4', '-a', guestIp, '-n', '24', '-g', peerIp, '-t', 'none', '-u', 'none'];
-  const passt = spawn('passt', ['-f', '-s', path, '-i', interfaceName, '--runas', '0', ...addresses], {
+  const passt = spawn('passt', ['-f', '-s', path, '-i', interfaceName, '--runas', '0', ...addresses, ...options], {
     stdio: 'ignore',
   });
   scene.onEnd(async () => {
