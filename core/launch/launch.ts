@@ -20,6 +20,7 @@ import { ownFilterCount } from '../stages/tasks.ts';
 import { adapterFor, defaultProfile } from '../vmm/adapters.ts';
 import type { PreparedVmm, Vmm } from '../vmm/vmm.ts';
 import { bindAgentDoor } from './agent-door.ts';
+import { assertNeeds } from './assert-needs.ts';
 import { assertRolesCanBeGiven } from './assert-roles.ts';
 import { BrokerKeeper } from './broker-keeper.ts';
 import { EventStream } from './events.ts';
@@ -172,6 +173,7 @@ export async function launchVmm(
       deadlineMs,
     });
     await untilBuilt({ sandbox, staged, stderr, path, deadlineMs, signal: options.signal });
+    assertNeeds((await sandbox.vmm.needs?.()) ?? [], profile, toEnter);
     await sandbox.tellAhead();
     for (const stage of toEnter) await sandbox.enter(stage);
     options.signal?.throwIfAborted();

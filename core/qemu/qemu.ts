@@ -4,7 +4,7 @@ import type { RatchetError } from '../errors.ts';
 import { OwnedFd } from '../owned-fd.ts';
 import { statusField } from '../stages/tasks.ts';
 import { noKeeper, type ThreadKeeper } from '../vmm/thread-keeper.ts';
-import type { Vmm } from '../vmm/vmm.ts';
+import type { Vmm, VmmNeed } from '../vmm/vmm.ts';
 import type { FdSource } from './fd-source.ts';
 import { warmUpFileLocks } from './file-locks.ts';
 import { Hotplug } from './hotplug.ts';
@@ -12,6 +12,7 @@ import { cancelMigration, type MigrateOptions, type MigrationReport, migrate } f
 import { type AcceptOptions, acceptMigration, contWhenArrived, type IncomingMigration } from './migrate-incoming.ts';
 import { migrateFrom, migrateInto, type StreamOptions } from './migrate-stream.ts';
 import { isFinal, migrationEvents } from './migration-common.ts';
+import { needsOf } from './needs.ts';
 import { QmpClient, type QmpClientOptions } from './qmp-client.ts';
 import type { QemuVersion } from './qmp-message.ts';
 
@@ -61,6 +62,10 @@ export class Qemu implements Vmm {
     const { status } = await this.qmp.execute('query-status', {});
     if (!builtStates.has(status)) throw new Error(`QEMU runs its guest already (${status}): it was started without -S`);
     await warmUpFileLocks(this.qmp);
+  }
+
+  async needs(): Promise<readonly VmmNeed[]> {
+    return await needsOf(this.qmp, this.version);
   }
 
   /** Lets the guest run. */

@@ -8,6 +8,8 @@ import type { ThreadKeeper } from './thread-keeper.ts';
 export interface Vmm {
   /** Resolves at the barrier: everything is set up, and nothing of the guest has run. */
   waitUntilBuilt(timeoutMs?: number): Promise<void>;
+  /** What it would end of when it is refused later. Asked at the barrier; absent where it survives every refusal. */
+  needs?(): Promise<readonly VmmNeed[]>;
   /** Resolves when it answers a question on its peer's end of a link that it serves, and leaves that end as if nobody had asked. Absent where it has no such question. */
   answersOn?(peerFd: number, timeoutMs: number): Promise<void>;
   /** Roles of the threads that have one, by thread id. */
@@ -18,6 +20,14 @@ export interface Vmm {
   quit(): Promise<void>;
   /** Closes our end of its channel. */
   close(): void;
+}
+
+export interface VmmNeed {
+  readonly syscall: string;
+  /** As the beginning of a sentence. */
+  readonly because: string;
+  /** What its user can do about it. */
+  readonly next: string;
 }
 
 /** What an adapter may ask of the sandbox that its VMM runs in. */

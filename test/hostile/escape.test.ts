@@ -10,12 +10,10 @@ import { imprison, type Prisoner } from './prison.ts';
 
 /** By what becomes of it in `running`: names of programs/escape.c. */
 const refused = {
-  E2BIG: `
-    openat2-longer`,
   EACCES: `
     execve execveat-cwd execveat-place execveat-place-absolute execveat-place-high execveat-memory open openat
     openat-self-mem openat-relative openat-dots openat-dots-under-grant openat-write-readonly openat-create-under-grant
-    openat-truncate-readonly openat2 creat connect-ungranted connect-metadata connect-mapped-other connect-compatible
+    openat-truncate-readonly connect-ungranted connect-metadata connect-mapped-other connect-compatible
     connect-v6-loopback connect-nat64 connect-high-length connect-unix connect-unix-relative connect-unix-dots
     connect-abstract connect-abstract-empty connect-unix-unnamed bind-ungranted bind-any-port bind-unix bind-autobind
     bind-abstract listen-unbound listen-unbound-6 sendto-fastopen sendto-address
@@ -29,13 +27,13 @@ const refused = {
   EFAULT: `
     openat-bad-pointer openat-kernel-pointer connect-bad-pointer`,
   EINVAL: `
-    dupfd-place dupfd-cloexec-place openat-path-only openat-tmpfile openat-access-3 openat2-high-flags connect-unspec
+    dupfd-place dupfd-cloexec-place openat-path-only openat-tmpfile openat-access-3 connect-unspec
     connect-short connect-odd-length connect-long connect-huge connect-negative connect-empty bind-unspec
     listen-unbound-unix`,
   ENOENT: `
     unlink stat newfstatat-path`,
   ENOSYS: `
-    clone3 statx io-uring-setup io-uring-enter newest-call above-table far-above-table`,
+    clone3 openat2 openat2-longer openat2-high-flags statx io-uring-setup io-uring-enter newest-call above-table far-above-table`,
   ENOTSOCK: `
     connect-not-a-socket listen-no-socket`,
   EOPNOTSUPP: `
@@ -45,7 +43,7 @@ const refused = {
     clone-thread-ptrace clone-thread-parent clone-thread-io clone-thread-signal clone-newuser clone-newnet clone-newpid
     clone-pidfd clone-high unshare-user unshare-files setns dup2-place dup3-place prlimit-raise prlimit-high setrlimit
     name-to-handle rename renameat2 mkdir mknod symlink link linkat-fd chmod fchmod chown truncate utimensat setxattr
-    unlinkat sendto-unconnected sendto-fastopen-null sendto-fastopen-high access readlink getdents chdir fchdir chroot inotify fanotify memfd-secret sendfile splice io-setup
+    unlinkat creat sendto-unconnected sendto-fastopen-null sendto-fastopen-high access readlink getdents chdir fchdir chroot inotify fanotify memfd-secret sendfile splice io-setup
     userfaultfd mmap-exec mmap-exec-high mmap-exec-memory mprotect-exec pkey-mprotect-exec shmget shmat-exec
     remap-file-pages personality personality-query arch-prctl bpf perf-event-open keyctl add-key seccomp-listener
     seccomp-tsync-listener seccomp-log seccomp-spec-allow seccomp-strict seccomp-sizes process-madvise

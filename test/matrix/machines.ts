@@ -6,6 +6,7 @@ import type { Grant } from '../../core/policy/index.ts';
 import { packagePath } from '../../native/package-path.ts';
 import { buildCounterGuest } from './guest/counter.ts';
 import { buildLinuxGuest } from './guest/linux.ts';
+import { isAtLeast } from './qemu-version.ts';
 import { type GuestKind, Vm } from './vm.ts';
 
 /** Shows what QEMU says on stderr. */
@@ -76,7 +77,8 @@ export class Machines implements AsyncDisposable {
         ...['-device', 'qemu-xhci,id=usb', '-device', 'VGA,romfile='],
         ...(options.args ?? []),
       ],
-      features: options.features ?? [],
+      // Each has a graphics card.
+      features: [...(options.features ?? []), ...(isAtLeast('10.0') ? ['graphics'] : [])],
       ...(this.#profile === undefined ? {} : { profile: this.#profile }),
       allow: [...this.#grants(), ...(options.allow ?? [])],
       stdio: ['ignore', options.stdout === true ? 'pipe' : 'ignore', verbose ? 'inherit' : 'pipe'],

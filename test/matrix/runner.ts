@@ -113,15 +113,16 @@ async function checkHealth(vm: Vm, row: Row, from: number): Promise<void> {
 }
 
 /** The profile names what libraries look for and go on without, and answers that it is not there. */
-function isForeseen({ rule, errno, args }: SandboxEvent): boolean {
-  return (rule !== null && errno === 'ENOENT') || countsProcessors(args);
+export function isForeseen({ rule, errno, args }: SandboxEvent): boolean {
+  return (rule !== null && errno === 'ENOENT') || isAllocators(args);
 }
 
-/** glibc's allocator does before it makes more arenas, in whichever thread needs one; a vCPU may not open these, and the allocator goes on. */
-function countsProcessors(args: unknown): boolean {
+/** glibc's allocator looks there before it makes more arenas or gives memory back, in whichever thread that is; a vCPU may not open these, and the allocator goes on. */
+function isAllocators(args: unknown): boolean {
   const { filename } = (args ?? {}) as { readonly filename?: unknown };
-  return filename === '/sys/devices/system/cpu/online' || filename === '/proc/stat';
+  return allocatorsFiles.includes(String(filename));
 }
+const allocatorsFiles = ['/sys/devices/system/cpu/online', '/proc/stat', '/proc/sys/vm/overcommit_memory'];
 
 function refusalsSince(vm: Vm, from: number): readonly SandboxEvent[] {
   return vm.events.slice(from).filter(({ type }) => type === 'refusal');

@@ -146,7 +146,7 @@ export const debugRows: readonly Row[] = [
   {
     operation: 'names of threads that are made later (debug-threads=on)',
     way: 'in-process',
-    features: ['thread-names', 'iothreads'],
+    features: ['iothreads'],
     longOnly: true,
     run: async (scene) => {
       const vm = await scene.start('counter', { args: ['-name', 'vm,debug-threads=on'] });

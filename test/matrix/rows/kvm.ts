@@ -4,7 +4,15 @@ import { accessSync, constants } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Row } from '../row.ts';
 import { addNode, attach, fill, makeImage, makeQcow2 } from '../support/block.ts';
-import { configure, hasArrived, lastCount, moveBy, startPair, untilMigration } from '../support/migrate.ts';
+import {
+  configure,
+  hasArrived,
+  incomingByFd,
+  lastCount,
+  moveBy,
+  startPair,
+  untilMigration,
+} from '../support/migrate.ts';
 import { giveSockets } from './migration-fd.ts';
 
 const missing = (): string | undefined => {
@@ -64,7 +72,7 @@ export const kvm: readonly Row[] = [
       await configure(pair.source, {});
       await configure(pair.destination, {});
       await giveSockets(scene, pair);
-      await pair.destination.qmp('migrate-incoming', { uri: 'tcp:fd:in' });
+      await pair.destination.qmp('migrate-incoming', incomingByFd('in'));
       await untilMigration(pair.source, () => pair.source.qmp('migrate', { uri: 'fd:out' }), ['completed']);
       await hasArrived(pair);
     },

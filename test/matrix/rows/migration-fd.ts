@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { isAtLeast } from '../qemu-version.ts';
+import { until } from '../qemu-version.ts';
 import type { Row } from '../row.ts';
 import type { Scene } from '../scene.ts';
 import { configure, hasArrived, slow, startPair, untilMigration } from '../support/migrate.ts';
@@ -42,16 +42,11 @@ function oneChannelOnly(capability: string, instead: string): Row {
   };
 }
 
-/** A URI says it to QEMU until 8.1, a channel since 8.2. */
-function incomingByFd(name: string): Readonly<Record<string, unknown>> {
-  const addr = { transport: 'socket', type: 'fd', str: name };
-  return isAtLeast('8.2') ? { channels: [{ 'channel-type': 'main', addr }] } : { uri: `tcp:fd:${name}` };
-}
-
 export const migrationFd: readonly Row[] = [
   {
     operation: 'incoming, several connections of a listening socket of the broker (multifd)',
     way: 'fd',
+    missing: () => until('8.2'),
     run: async (scene) => {
       const pair = await startPair(scene);
       const settings = { capabilities: ['multifd'], parameters: { 'multifd-channels': 4 } };
@@ -59,7 +54,7 @@ export const migrationFd: readonly Row[] = [
       const path = scene.path();
       using listening = await pair.destination.sandbox.bind(`unix:${path}`, 5);
       await pair.destination.qmp('getfd', { fdname: 'in' }, [listening.fd]);
-      await pair.destination.qmp('migrate-incoming', incomingByFd('in'));
+      await pair.destination.qmp('migrate-incoming', { uri: 'tcp:fd:in' });
       await untilMigration(pair.source, () => pair.source.qmp('migrate', { uri: `unix:${path}` }), ['completed']);
       await hasArrived(pair);
     },

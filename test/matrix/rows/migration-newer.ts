@@ -30,6 +30,7 @@ export const migrationNewer: readonly Row[] = [
   {
     operation: 'file:',
     way: 'transparent',
+    features: ['migration-file'],
     longOnly: true,
     missing: () => since('8.2'),
     run: async (scene) => moveByFile(scene, {}, await startPair(scene)),
@@ -45,6 +46,7 @@ export const migrationNewer: readonly Row[] = [
   {
     operation: 'cpr-reboot',
     way: 'transparent',
+    features: ['migration-file'],
     longOnly: true,
     missing: () => since('8.2'),
     run: async (scene) => moveByFile(scene, { parameters: { mode: 'cpr-reboot' } }, await startPair(scene)),

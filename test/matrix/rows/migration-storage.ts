@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A guest that moves together with its disk, or with what is known about it.
+import { until } from '../qemu-version.ts';
 import type { Row } from '../row.ts';
 import { addNode, checkFilled, fill, makeImage, makeQcow2, removeNode, runJob } from '../support/block.ts';
 import { moveBy, startPair } from '../support/migrate.ts';
@@ -57,6 +58,7 @@ export const migrationStorage: readonly Row[] = [
   {
     operation: 'with its disk in the stream (capability block)',
     way: 'transparent',
+    missing: () => until('9.1'),
     longOnly: true,
     run: async (scene) => {
       const images = [makeImage(scene.path()), makeImage(scene.path())] as const;

@@ -63,6 +63,7 @@ export const migration: readonly Row[] = [
   {
     operation: 'to a file, and from it',
     way: 'fd',
+    missing: () => until('11.0'),
     longOnly: true,
     run: async (scene) => {
       const pair = await startPair(scene);

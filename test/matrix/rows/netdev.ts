@@ -193,7 +193,7 @@ const kernelNetworks: readonly Row[] = [
         'QEMU attaches to the interface itself (TUNSETIFF), and whoever may do that can make and take any interface',
       instead: 'a tap descriptor of the broker (`fd=`; `hotplug.addNic`, `ratchet ctl nic add`)',
     },
-    expects: ({ syscall }) => ['ioctl', 'open', 'openat'].includes(String(syscall)),
+    expects: ({ syscall }) => ['ioctl', 'open', 'openat', 'socket'].includes(String(syscall)),
     run: async (scene) => {
       const vm = await scene.counter();
       await mustFail(

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Migration as an unmodified launcher does it: capabilities, parameters and URIs over QMP.
+import { isAtLeast } from '../qemu-version.ts';
 import type { Scene } from '../scene.ts';
 import type { Vm } from '../vm.ts';
 
@@ -40,6 +41,12 @@ export async function configure(
     capabilities: ['events', ...usual, ...capabilities].map((capability) => ({ capability, state: true })),
   });
   await vm.qmp('migrate-set-parameters', { 'max-bandwidth': 1 << 30, ...parameters });
+}
+
+/** Arguments of migrate-incoming for a listening socket under this name: a URI says it until QEMU 8.1, a channel since 8.2. */
+export function incomingByFd(name: string): Readonly<Record<string, unknown>> {
+  const addr = { transport: 'socket', type: 'fd', str: name };
+  return isAtLeast('8.2') ? { channels: [{ 'channel-type': 'main', addr }] } : { uri: `tcp:fd:${name}` };
 }
 
 /** Waits for one of these states. @throws when the migration ends in another one. */

@@ -21,13 +21,14 @@ export function knowsVhostUser(): boolean {
  * settings from an interface with a default route: one is made, in the network namespace that the matrix runs in.
  */
 export async function startPasst(scene: Scene, path: string, ...options: readonly string[]): Promise<void> {
-  const interfaceName = 'matrix9';
+  const number = interfaces++;
+  const interfaceName = `matrix9${number}`;
   const ip = (...args: readonly string[]) => execFileSync('ip', args, { stdio: 'pipe' });
   ip('tuntap', 'add', 'dev', interfaceName, 'mode', 'tap');
   scene.onEnd(() => ip('link', 'del', interfaceName));
   ip('address', 'add', '198.51.100.2/24', 'dev', interfaceName);
   ip('link', 'set', interfaceName, 'up');
-  ip('route', 'add', 'default', 'via', '198.51.100.1', 'dev', interfaceName);
+  ip('route', 'add', 'default', 'via', '198.51.100.1', 'dev', interfaceName, 'metric', `${100 + number}`);
   const addresses = ['-4', '-a', guestIp, '-n', '24', '-g', peerIp, '-t', 'none', '-u', 'none'];
   const passt = spawn('passt', ['-f', '-s', path, '-i', interfaceName, '--runas', '0', ...addresses, ...options], {
     stdio: 'ignore',
@@ -38,3 +39,4 @@ export async function startPasst(scene: Scene, path: string, ...options: readonl
   });
   await waitFor('the socket of passt', () => existsSync(path));
 }
+let interfaces = 0;

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// Guests that work hard for minutes, on every backend at once: each load is a loop in its guest that ends when its time is over, or when a byte is not what it was.
+import { describeRefusal } from '../../core/launch/describe-refusal.ts';
+import { Machines as MatrixMachines } from '../matrix/machines.ts';
+import { isForeseen } from '../matrix/runner.ts';
+import { Scene } from '../matrix/scene.ts';
+import { guestMs, type Vm } from '../matrix/vm.ts';
+import { disks, iothreadId } from './disks.ts';
+import { bytesPerTurn, type Load, type MachineName, type Machines } from './load.ts';
+import { networks } from './networks.ts';
+
+export const loads: readonly Load[] = [...disks, ...networks];
+
+export const featuresOf: Readonly<Record<MachineName, readonly string[]>> = {
+  base: [],
+  features: ['aio-native', 'io-uring', 'discard', 'vhost-user', 'nic-socket'],
+  other: ['nic-socket', 'nic-user'],
+};
+
+export interface LoadResult {
+  readonly name: string;
+  readonly on: MachineName;
+  readonly outcome: 'works' | 'failed' | 'not run here';
+  /** Why it was not run, or what went wrong. */
+  readonly detail: string;
+  readonly turns: number;
+  /** There and back. */
+  readonly mebibytes: number;
+}
+
+export interface WorkReport {
+  readonly results: readonly LoadResult[];
+  /** What the events tell of, but what libraries look for and go on without. */
+  readonly refusals: readonly string[];
+}
+
+export async function runLoads(
+  folder: string,
+  { seconds, wanted, say }: { seconds: number; wanted: (load: Load) => boolean; say: (text: string) => void },
+): Promise<WorkReport> {
+  await using all = new MatrixMachines(folder);
+  await using scene = new Scene({
+    machines: all,
+    row: { operation: 'work', way: 'transparent', run: () => Promise.resolve() },
+    number: 0,
+    workSeconds: seconds,
+    onVm: () => Promise.resolve(),
+  });
+  const machines = await startMachines(scene);
+  const begun: { readonly load: Load; readonly id: string }[] = [];
+  const results: LoadResult[] = [];
+  for (const load of loads.filter(wanted)) {
+    const missing = load.missing?.();
+    if (missing !== undefined) {
+      results.push({ ...blank(load), outcome: 'not run here', detail: missing });
+      continue;
+    }
+    const id = `load${begun.length}`;
+    const turn = await load.prepare(scene, machines);
+    await machines[load.on].shell(loop(id, turn, seconds));
+    begun.push({ load, id });
+    say(`${load.name}: at work`);
+  }
+  for (const { load, id } of begun) results.push(await resultOf(load, id, machines[load.on], seconds));
+  const vms = Object.values(machines);
+  for (const vm of vms) vm.checkAlive();
+  return { results, refusals: vms.flatMap(refusalsOf) };
+}
+
+async function startMachines(scene: Scene): Promise<Machines> {
+  const shared = ['-object', 'memory-backend-memfd,id=shared,size=256M,share=on', '-machine', 'memory-backend=shared'];
+  const iothread = ['-object', `iothread,id=${iothreadId}`];
+  const start = (name: MachineName, args: readonly string[]): Promise<Vm> =>
+    scene.start('linux', { args, features: featuresOf[name] });
+  const [base, features, other] = await Promise.all([
+    start('base', iothread),
+    start('features', shared),
+    start('other', []),
+  ]);
+  for (const vm of [base, features, other])
+    await vm.shell(`dd if=/dev/urandom of=/tmp/random bs=64k count=${bytesPerTurn / 65_536} 2>/dev/null`);
+  return { base, features, other };
+}
+
+/** Each turn has other data: the number in front of it moves it along. Leaves ID.turns behind, then ID.done or ID.failed. */
+function loop(id: string, turn: string, seconds: number): string {
+  const [out, incoming] = [`/tmp/${id}.out`, `/tmp/${id}.in`];
+  const now = 'now=$(cut -d . -f 1 /proc/uptime)';
+  const step = turn.replaceAll('OUT', out).replaceAll('IN', incoming);
+  return [
+    `(${now}; end=$((now+${seconds})); n=0;`,
+    `while n=$((n+1)); (echo turn $n; cat /tmp/random) | head -c ${bytesPerTurn} >${out}; ${step};`,
+    `cmp ${out} ${incoming} || { echo turn $n >/tmp/${id}.failed; exit; };`,
+    `echo $n >/tmp/${id}.turns; ${now}; [ $now -lt $end ]; do :; done; mv /tmp/${id}.turns /tmp/${id}.done)`,
+    '</dev/null >/dev/null 2>&1 &',
+  ].join(' ');
+}
+
+async function resultOf(load: Load, id: string, vm: Vm, seconds: number): Promise<LoadResult> {
+  // A turn that began in time ends in its own.
+  const end = performance.now() + seconds * 1000 + guestMs;
+  for (;;) {
+    vm.checkAlive();
+    const failed = await vm.shell(`cat /tmp/${id}.failed 2>/dev/null || true`);
+    if (failed !== '') return { ...blank(load), outcome: 'failed', detail: `other bytes came back in ${failed}` };
+    const turns = Number(await vm.shell(`cat /tmp/${id}.done 2>/dev/null || true`));
+    if (turns > 0) return { ...blank(load), turns, mebibytes: (turns * 2 * bytesPerTurn) / 2 ** 20 };
+    if (performance.now() > end) return { ...blank(load), outcome: 'failed', detail: 'it does not end' };
+    await vm.shell('sleep 1');
+  }
+}
+
+function blank({ name, on }: Load): LoadResult {
+  return { name, on, outcome: 'works', detail: '', turns: 0, mebibytes: 0 };
+}
+
+function refusalsOf(vm: Vm): readonly string[] {
+  return vm.events.filter((event) => event.type === 'refusal' && !isForeseen(event)).map(describeRefusal);
+}
