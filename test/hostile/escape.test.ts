@@ -31,7 +31,7 @@ const refused = {
     connect-short connect-odd-length connect-long connect-huge connect-negative connect-empty bind-unspec
     listen-unbound-unix`,
   ENOENT: `
-    unlink stat newfstatat-path`,
+    unlink stat newfstatat-path access`,
   ENOSYS: `
     clone3 openat2 openat2-longer openat2-high-flags statx io-uring-setup io-uring-enter newest-call above-table far-above-table`,
   ENOTSOCK: `
@@ -43,7 +43,7 @@ const refused = {
     clone-thread-ptrace clone-thread-parent clone-thread-io clone-thread-signal clone-newuser clone-newnet clone-newpid
     clone-pidfd clone-high unshare-user unshare-files setns dup2-place dup3-place prlimit-raise prlimit-high setrlimit
     name-to-handle rename renameat2 mkdir mknod symlink link linkat-fd chmod fchmod chown truncate utimensat setxattr
-    unlinkat creat sendto-unconnected sendto-fastopen-null sendto-fastopen-high access readlink getdents chdir fchdir chroot inotify fanotify memfd-secret sendfile splice io-setup
+    unlinkat creat sendto-unconnected sendto-fastopen-null sendto-fastopen-high readlink getdents chdir fchdir chroot inotify fanotify memfd-secret sendfile splice io-setup
     userfaultfd mmap-exec mmap-exec-high mmap-exec-memory mprotect-exec pkey-mprotect-exec shmget shmat-exec
     remap-file-pages personality personality-query arch-prctl bpf perf-event-open keyctl add-key seccomp-listener
     seccomp-tsync-listener seccomp-log seccomp-spec-allow seccomp-strict seccomp-sizes process-madvise

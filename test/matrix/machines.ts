@@ -4,6 +4,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Grant } from '../../core/policy/index.ts';
 import { packagePath } from '../../native/package-path.ts';
+import { type Programs, profileWith } from '../launch/programs-profile.ts';
 import { buildCounterGuest } from './guest/counter.ts';
 import { buildLinuxGuest } from './guest/linux.ts';
 import { isAtLeast } from './qemu-version.ts';
@@ -23,6 +24,8 @@ export interface MachineOptions {
   /** A reset by the guest is one; otherwise it ends the machine. */
   readonly mayReboot?: true;
   readonly accelerator?: 'tcg' | 'kvm';
+  /** Programs that its profile names, all of them granted. */
+  readonly programs?: Programs;
 }
 
 export interface MachinesOptions {
@@ -79,11 +82,16 @@ export class Machines implements AsyncDisposable {
       ],
       // Each has a graphics card.
       features: [...(options.features ?? []), ...(isAtLeast('10.0') ? ['graphics'] : [])],
-      ...(this.#profile === undefined ? {} : { profile: this.#profile }),
-      allow: [...this.#grants(), ...(options.allow ?? [])],
+      ...this.#profileFor(options.programs),
+      allow: [...this.#grants(), ...programGrants(options.programs), ...(options.allow ?? [])],
       stdio: ['ignore', options.stdout === true ? 'pipe' : 'ignore', verbose ? 'inherit' : 'pipe'],
       keepCapabilities: options.keepCapabilities ?? false,
     });
+  }
+
+  #profileFor(programs: Programs | undefined): { readonly profile?: Readonly<Record<string, unknown>> } {
+    if (programs !== undefined) return { profile: profileWith(programs) };
+    return this.#profile === undefined ? {} : { profile: this.#profile };
   }
 
   /** What the launcher grants: files and sockets of its own folder, loopback, terminals, and its own tap devices. */
@@ -131,4 +139,8 @@ export class Machines implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const vm of this.#shared.values()) await (await vm)[Symbol.asyncDispose]();
   }
+}
+
+function programGrants(programs: Programs = {}): readonly Grant[] {
+  return Object.keys(programs).map((target) => ({ request: 'exec', target }));
 }

@@ -55,6 +55,24 @@ function unpackSuite(suite: string, folder: string): string {
   return root;
 }
 
+/** The newest cloud kernel of a suite, unpacked under the folder. Done once. @returns its boot folder. */
+export function unpackKernel(suite: string, folder: string): string {
+  const boot = join(folder, 'kernel', 'boot');
+  if (existsSync(boot)) return boot;
+  const apt = aptFor(suite, join(folder, 'kernel-lists'));
+  apt('apt-get', '-qq', 'update');
+  // The meta package depends on the real one, whose name carries the version.
+  const record = apt('apt-cache', 'show', '--no-all-versions', 'linux-image-cloud-amd64');
+  const name = /^Depends:.*?\b(linux-image-[^\s,]+)/m.exec(record)?.[1];
+  if (name === undefined) throw new Error(`${suite} has no cloud kernel`);
+  const part = join(folder, 'kernel.part');
+  mkdirSync(part, { recursive: true });
+  apt('sh', '-c', `cd '${part}' && apt-get -qq -o APT::Sandbox::User=root download ${name} && dpkg-deb -x ./*.deb . && rm ./*.deb`);
+  rmSync(join(folder, 'kernel-lists'), { recursive: true });
+  renameSync(part, join(folder, 'kernel'));
+  return boot;
+}
+
 /** apt with lists, cache and state of its own, on a machine where nothing is installed. */
 function aptFor(suite: string, folder: string): (command: string, ...args: readonly string[]) => string {
   for (const each of ['lists/partial', 'archives/partial']) mkdirSync(join(folder, each), { recursive: true });

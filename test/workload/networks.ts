@@ -10,10 +10,11 @@ import { waitFor } from '../launch/processes.ts';
 import type { Scene } from '../matrix/scene.ts';
 import { knowsVhostUser, startPasst } from '../matrix/support/passt.ts';
 import { guestMs, type Vm } from '../matrix/vm.ts';
-import type { Load, Machines } from './load.ts';
+import { bytesPerTurn, type Load, type Machines } from './load.ts';
 
-/** All that is sent comes back. */
-const sendAndReceive = (host: string, port: number): string => `nc ${host} ${port} <OUT >IN`;
+/** All that is sent comes back. The connection is held until it has: busybox's nc leaves with its input. */
+const sendAndReceive = (host: string, port: number): string =>
+  `: >IN; (cat OUT; until [ $(wc -c <IN) -ge ${bytesPerTurn} ]; do sleep 0.1; done) | nc ${host} ${port} >IN`;
 
 let wires = 0;
 

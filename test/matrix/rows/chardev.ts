@@ -4,6 +4,7 @@ import { constants, createReadStream, createWriteStream, existsSync, openSync, r
 import { ReadStream } from 'node:tty';
 import { GuestConsole } from '../../../core/demo/guest-console.ts';
 import { waitFor } from '../../launch/processes.ts';
+import { isAtLeast } from '../qemu-version.ts';
 import type { Row } from '../row.ts';
 import type { Scene } from '../scene.ts';
 import { makeCertificates } from '../support/certificates.ts';
@@ -86,7 +87,8 @@ const sockets: readonly Row[] = [
     run: async (scene) => {
       const path = scene.path();
       // Nobody is there yet: QEMU tries again each second.
-      const port = await portOn(scene, 'socket', { addr: unix(path), server: false, reconnect: 1 });
+      const again = isAtLeast('9.2') ? { 'reconnect-ms': 1000 } : { reconnect: 1 };
+      const port = await portOn(scene, 'socket', { addr: unix(path), server: false, ...again });
       await using listener = await Listener.on(path);
       await talk(port, await listener.accepted);
       await port.remove();

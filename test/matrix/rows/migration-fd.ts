@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+import { execFileSync } from 'node:child_process';
 import { until } from '../qemu-version.ts';
 import type { Row } from '../row.ts';
 import type { Scene } from '../scene.ts';
-import { configure, hasArrived, slow, startPair, untilMigration } from '../support/migrate.ts';
+import { configure, hasArrived, lastCount, slow, startPair, untilMigration } from '../support/migrate.ts';
 import type { Vm } from '../vm.ts';
 
 interface Pair {
@@ -43,6 +44,30 @@ function oneChannelOnly(capability: string, instead: string): Row {
 }
 
 export const migrationFd: readonly Row[] = [
+  {
+    operation: 'into a program and out of one, as exec: would (programs of the profile)',
+    way: 'fd',
+    run: async (scene) => {
+      const path = scene.path();
+      const programs = {
+        pack: { path: '/usr/bin/gzip', args: ['-1', '-c'] },
+        unpack: { path: '/usr/bin/gzip', args: ['-d', '-c'] },
+      };
+      const source = await scene.start('counter', { programs });
+      const destination = await scene.start('counter', { programs, args: ['-incoming', 'defer'] });
+      await using packing = await source.sandbox.exec('pack', { output: path });
+      if (packing.stdin === undefined) throw new Error('the program has no stdin');
+      await source.sandbox.vmm.migrateInto(packing.stdin);
+      packing.stdin.close();
+      await packing.exited;
+      execFileSync('gzip', ['-t', path]);
+      const left = lastCount(source);
+      await using unpacking = await destination.sandbox.exec('unpack', { input: path });
+      if (unpacking.stdout === undefined) throw new Error('the program has no stdout');
+      await destination.sandbox.vmm.migrateFrom(unpacking.stdout);
+      if ((await destination.guestGoesOn()) < left / 2) throw new Error('the guest started again');
+    },
+  },
   {
     operation: 'incoming, several connections of a listening socket of the broker (multifd)',
     way: 'fd',

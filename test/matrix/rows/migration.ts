@@ -117,7 +117,8 @@ export const migration: readonly Row[] = [
     way: 'transparent',
     limit: {
       because: 'QEMU starts a shell for it, and starts no programs in this stage',
-      instead: 'fd: of a pipe or socket to a program that the launcher started (row "to a file, and from it")',
+      instead:
+        'a program that the profile names, which the broker has run (row "into a program and out of one"; `ratchet ctl exec`)',
     },
     expects: ({ syscall }) => ['pipe2', 'clone', 'fork', 'vfork', 'execve'].includes(String(syscall)),
     run: async (scene) => {

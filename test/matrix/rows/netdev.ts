@@ -186,6 +186,25 @@ const kernelNetworks: readonly Row[] = [
     },
   },
   {
+    operation: 'tap in a bridge',
+    way: 'fd',
+    longOnly: true,
+    run: async (scene) => {
+      const bridge = 'matrixbr';
+      const ip = (...args: readonly string[]) => execFileSync('ip', args, { stdio: 'pipe' });
+      ip('link', 'add', bridge, 'type', 'bridge');
+      scene.onEnd(() => ip('link', 'del', bridge));
+      ip('address', 'add', `${peerIp}/24`, 'dev', bridge);
+      ip('link', 'set', bridge, 'up');
+      const vm = await scene.start('linux', { allow: [{ request: 'tap', target: `matrix*@${bridge}` }] });
+      using tap = (await vm.sandbox.tap('matrix%d', { bridge })).fd;
+      await vm.qmp('getfd', { fdname: 'tap' }, [tap.fd]);
+      const nic = await addNic(scene, vm, await netdevAdd(scene, vm, { type: 'tap', fd: 'tap' }));
+      await vm.shell(`ping -c 1 -W 20 ${peerIp}`);
+      await nic.remove();
+    },
+  },
+  {
     operation: 'tap by the name of its interface',
     way: 'transparent',
     limit: {
@@ -206,7 +225,8 @@ const kernelNetworks: readonly Row[] = [
     way: 'transparent',
     limit: {
       because: 'QEMU starts qemu-bridge-helper for it',
-      instead: 'a tap descriptor of the broker, whose interface the launcher adds to the bridge',
+      instead:
+        'a tap descriptor of the broker, which puts its interface into the bridge that the profile names (`tap=NAME@BRIDGE`; row "tap in a bridge")',
     },
     expects: ({ syscall }) => ['access', 'socketpair', 'clone', 'fork', 'vfork', 'execve'].includes(String(syscall)),
     run: async (scene) => {

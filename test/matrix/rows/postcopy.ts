@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from 'node:fs';
+import { isAtLeast } from '../qemu-version.ts';
 import type { Row } from '../row.ts';
 import type { Scene } from '../scene.ts';
 import { configure, hasArrived, lastCount, slow, untilMigration } from '../support/migrate.ts';
@@ -74,15 +75,25 @@ export const postcopy: readonly Row[] = [
   {
     operation: 'background snapshot to a file',
     way: 'fd',
-    features: ['background-snapshot'],
+    features: isAtLeast('11.0') ? ['background-snapshot', 'migration-file'] : ['background-snapshot'],
     run: async (scene) => {
       const vm = await scene.start('counter', { keepCapabilities });
       using file = await vm.sandbox.open(scene.path(), 'rw', { create: true });
       await configure(vm, { capabilities: ['background-snapshot'] }, []);
-      await vm.qmp('getfd', { fdname: 'state' }, [file.fd]);
       const before = lastCount(vm);
-      await untilMigration(vm, () => vm.qmp('migrate', { uri: 'fd:state' }), ['completed']);
+      const uri = await uriOf(vm, file.fd);
+      await untilMigration(vm, () => vm.qmp('migrate', { uri }), ['completed']);
       if ((await vm.guestGoesOn()) <= before) throw new Error('the guest stands still');
     },
   },
 ];
+
+/** A file that is open: QEMU 11 takes no `fd:` for it any more, and `file:` since 8.2. */
+async function uriOf(vm: Vm, fd: number): Promise<string> {
+  if (isAtLeast('11.0')) {
+    const { 'fdset-id': set } = await vm.qmp<{ readonly 'fdset-id': number }>('add-fd', {}, [fd]);
+    return `file:/dev/fdset/${set}`;
+  }
+  await vm.qmp('getfd', { fdname: 'state' }, [fd]);
+  return 'fd:state';
+}

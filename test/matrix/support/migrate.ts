@@ -83,8 +83,7 @@ export async function hasArrived({ source, destination }: { readonly source: Vm;
   const arrived = await destination.guestGoesOn();
   // Apart: a guest that goes on, and one that started again. Under TCG on a loaded host QEMU was seen to lose the last writes before the move.
   if (arrived < left / 2) throw new Error(`the guest left at ${left} and is at ${arrived}`);
-  const { status } = await source.sandbox.vmm.status();
-  if (status !== 'postmigrate') throw new Error(`the source is ${status}`);
+  await source.until('query-status', ({ status }) => status === 'postmigrate');
 }
 
 /** The last whole line that the counter guest printed. */

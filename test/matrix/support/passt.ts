@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { waitFor } from '../../launch/processes.ts';
 import type { Scene } from '../scene.ts';
 import { guestIp, peerIp } from './nic.ts';
@@ -37,6 +37,13 @@ export async function startPasst(scene: Scene, path: string, ...options: readonl
     passt.kill();
     if (passt.exitCode === null && passt.signalCode === null) await once(passt, 'exit');
   });
-  await waitFor('the socket of passt', () => existsSync(path));
+  await waitFor('the socket of passt', () => listens(path));
 }
 let interfaces = 0;
+
+/** It takes one connection, so none is spent on finding out. */
+function listens(path: string): boolean {
+  const acceptsConnections = '00010000';
+  const sockets = readFileSync('/proc/net/unix', 'utf8').split('\n');
+  return sockets.some((line) => line.endsWith(` ${path}`) && line.split(' ')[3] === acceptsConnections);
+}
