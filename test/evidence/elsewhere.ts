@@ -22,20 +22,16 @@ export const elsewhere: readonly Elsewhere[] = [
     source: 'Linux lib/vdso/gettimeofday.c: __cvdso_clock_gettime() falls back to clock_gettime_fallback()',
   },
   {
-    rule: / restart_syscall$/,
-    evidence:
-      'the kernel puts it in the place of a wait with a time limit that SIGSTOP and SIGCONT, or a tracer, interrupted',
-    source: 'restart_syscall(2); Linux kernel/futex/waitwake.c and fs/select.c return -ERESTART_RESTARTBLOCK',
-  },
-  {
     rule: / ioctl when .*TCGETS2/,
     evidence: 'tcgetattr() and tcsetattr() of glibc 2.42 and later',
-    source: 'glibc 2.42 NEWS: termios with arbitrary baud rates; sysdeps/unix/sysv/linux/tcgetattr.c uses TCGETS2',
+    source:
+      'glibc 2.42 NEWS: termios with arbitrary baud rates; `npm run matrix -- --debian sid --only pty` (glibc 2.43)',
   },
   {
-    rule: / (creat|openat2)$/,
-    evidence: 'another C library or a QEMU that opens this way hears the broker as well, and no kernel opens past it',
-    source: 'open(2), openat2(2): the same file by another call',
+    rule: / ioctl when .*FS_IOC_FSGETXATTR/,
+    evidence:
+      'query-named-block-nodes of QEMU 8.0 and later asks each file for the size of extents it is meant to have',
+    source: 'QEMU 8.0 qapi/block-core.json: ImageInfoSpecificFile; `npm run matrix -- --debian trixie --only bitmaps`',
   },
   {
     rule: / open$/,
@@ -45,7 +41,8 @@ export const elsewhere: readonly Elsewhere[] = [
   {
     rule: / fstat$/,
     evidence: 'fstat() of musl, of glibc before 2.33 and of 2.39 and later; glibc 2.36 here uses newfstatat',
-    source: 'glibc sysdeps/unix/sysv/linux/fstat64.c; musl src/stat/fstatat.c',
+    source:
+      'glibc sysdeps/unix/sysv/linux/fstat64.c; musl src/stat/fstatat.c; `npm run matrix -- --debian trixie` (glibc 2.41)',
   },
   {
     rule: / exit_group$/,
@@ -73,6 +70,11 @@ export const featuresElsewhere: Readonly<Record<string, { readonly evidence: str
     evidence: 'migration to file: URIs, QEMU 8.2 and later; the file is sized for mapped-ram',
     source: 'QEMU 9.0 migration/file.c, migration/ram.c: ftruncate in file_start_outgoing_migration',
   },
+  graphics: {
+    evidence: 'QEMU 10 and later keep a picture in a memfd, and end where they get none; 7.2 here does not',
+    source:
+      'QEMU 10.0 ui/console.c; a launch without it is refused: `npm run matrix -- --debian trixie`, core/qemu/needs.ts',
+  },
   'vhost-net': {
     evidence: 'this kernel has no /dev/vhost-net',
     source: 'Linux include/uapi/linux/vhost.h; QEMU hw/virtio/vhost-backend.c',
@@ -86,7 +88,7 @@ export const featuresElsewhere: Readonly<Record<string, { readonly evidence: str
   },
   musl: {
     evidence:
-      'Debian has no QEMU with musl; a program that is linked with musl runs under it (test/evidence/musl.test.ts)',
+      'Debian has no QEMU with musl; a program that is linked with musl runs under it (test/evidence/libc.test.ts)',
     source: 'musl src/thread/pthread_kill.c, src/time/nanosleep.c',
   },
   membarrier: { evidence: 'a QEMU built with --enable-membarrier', source: 'QEMU util/sys_membarrier.c' },

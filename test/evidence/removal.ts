@@ -104,7 +104,8 @@ export async function removeFeature(feature: string): Promise<Evidence> {
   for (const row of featureRows.get(feature) ?? []) {
     const { outcome, detail } = await runWithoutFeatures(row);
     if (outcome !== 'failed') continue;
-    const shown = { ...rule, lost: { row, how: inShort(detail) } };
+    const named = detail.includes(`--feature ${feature}`) ? '; the event names the feature' : '';
+    const shown = { ...rule, lost: { row, how: `${inShort(detail)}${named}` } };
     if (!isRefusalOnly(detail)) return shown;
     refused ??= shown;
   }

@@ -67,7 +67,11 @@ export function unpackKernel(suite: string, folder: string): string {
   if (name === undefined) throw new Error(`${suite} has no cloud kernel`);
   const part = join(folder, 'kernel.part');
   mkdirSync(part, { recursive: true });
-  apt('sh', '-c', `cd '${part}' && apt-get -qq -o APT::Sandbox::User=root download ${name} && dpkg-deb -x ./*.deb . && rm ./*.deb`);
+  apt(
+    'sh',
+    '-c',
+    `cd '${part}' && apt-get -qq -o APT::Sandbox::User=root download ${name} && dpkg-deb -x ./*.deb . && rm ./*.deb`,
+  );
   rmSync(join(folder, 'kernel-lists'), { recursive: true });
   renameSync(part, join(folder, 'kernel'));
   return boot;

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the adapter says to a QEMU that behaves as the installed one does not: newer, or with a guest that refuses.
 import { describe, expect, test } from 'vitest';
+import { assertNeeds } from '../../core/launch/assert-needs.ts';
+import { loadProfile } from '../../core/profile-files.ts';
 import { Hotplug } from '../../core/qemu/hotplug.ts';
 import { migrate } from '../../core/qemu/migrate.ts';
 import { acceptMigration } from '../../core/qemu/migrate-incoming.ts';
+import { needsOf } from '../../core/qemu/needs.ts';
 import { directFdSource } from './direct-fd-source.ts';
 import { FakeQemu, type ReceivedCommand } from './fake-qemu.ts';
 
@@ -113,5 +116,32 @@ describe('an outgoing migration', () => {
       message: expect.stringContaining('because'),
     });
     expect(qemu.asked).toContain('closefd {"fdname":"ratchet-migration"}');
+  });
+});
+
+describe('what QEMU would end of', () => {
+  const consoles = (type: string) => ({
+    'qom-list': (qemu: Talker, command: ReceivedCommand) => qemu.answer(command, [{ name: 'console[0]', type }]),
+  });
+  const version = (major: number) => ({ major, minor: 0, micro: 0 });
+
+  test.each([
+    [7, 'child<qemu-graphic-console>', 0],
+    [10, 'child<qemu-graphic-console>', 1],
+    [10, 'child<qemu-fixed-text-console>', 0],
+    [11, 'child<qemu-graphic-console>', 1],
+  ])('QEMU %i with %s: %i', async (major, type, count) => {
+    using qemu = new Talker(consoles(type));
+    expect(await needsOf(qemu.client, version(major))).toHaveLength(count);
+  });
+
+  test('is refused at the barrier, with the feature that it needs, unless the stage permits it', async () => {
+    using qemu = new Talker(consoles('child<qemu-graphic-console>'));
+    const needs = await needsOf(qemu.client, version(10));
+    expect(() => assertNeeds(needs, loadProfile('qemu'), ['running'])).toThrow(
+      expect.objectContaining({ code: 'VMM_ARGUMENT_CONFLICT', next: expect.stringContaining('--feature graphics') }),
+    );
+    assertNeeds(needs, loadProfile('qemu', { features: ['graphics'] }), ['running']);
+    assertNeeds(needs, loadProfile('qemu'), []);
   });
 });

@@ -6,12 +6,15 @@ export const bytesPerTurn = 4 * 1024 * 1024;
 
 /** `other` is where the wires of `features` end. */
 export type MachineName = 'base' | 'features' | 'other';
+/** Those that were started. */
 export type Machines = Readonly<Record<MachineName, Vm>>;
 
 /** What a guest works on, through a backend of its own. */
 export interface Load {
   readonly name: string;
   readonly on: MachineName;
+  /** Another machine that it needs. */
+  readonly reaches?: MachineName;
   /** Why it cannot be had here. */
   readonly missing?: () => string | undefined;
   /** Resolves with what the guest does in a turn, as a shell line: with the file OUT that it made, and the file IN that must be equal then. */

@@ -24,7 +24,7 @@ const command = new Command('workload')
     'lets guests do disk and network I/O through every backend at once, in stage `running`, and compares each byte',
   )
   .option('--minutes <NUMBER>', 'how long; 0 is one turn each', '3')
-  .option('--only <TEXT>', 'loads whose name contains this', '')
+  .option('--only <TEXT>', 'loads whose name matches this expression', '')
   .option('--json', 'one JSON object on stdout', false)
   .option('--write', `writes ${documentPath}`, false)
   .option('--debian <SUITE>', 'on QEMU and the C library of another Debian (trixie, sid)')
@@ -41,7 +41,7 @@ async function work({ minutes, only, json, write }: Options): Promise<number> {
   try {
     const { results, refusals } = await runLoads(folder, {
       seconds: Number(minutes) * 60,
-      wanted: ({ name }) => name.includes(only),
+      wanted: ({ name }) => new RegExp(only).test(name),
       say: json ? () => undefined : print,
     });
     if (json) print(JSON.stringify({ results, refusals }));

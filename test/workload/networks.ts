@@ -56,6 +56,7 @@ function wire(
   return {
     name: `network: ${name}`,
     on: 'features',
+    reaches: 'other',
     prepare: async (scene, machines) => {
       const { features: vm, other } = machines;
       const [here, there] = await ends(scene, machines);

@@ -46,10 +46,11 @@ export async function runLoads(
     workSeconds: seconds,
     onVm: () => Promise.resolve(),
   });
-  const machines = await startMachines(scene);
+  const chosen = loads.filter(wanted);
+  const machines = await startMachines(scene, chosen);
   const begun: { readonly load: Load; readonly id: string }[] = [];
   const results: LoadResult[] = [];
-  for (const load of loads.filter(wanted)) {
+  for (const load of chosen) {
     const missing = load.missing?.();
     if (missing !== undefined) {
       results.push({ ...blank(load), outcome: 'not run here', detail: missing });
@@ -67,19 +68,21 @@ export async function runLoads(
   return { results, refusals: vms.flatMap(refusalsOf) };
 }
 
-async function startMachines(scene: Scene): Promise<Machines> {
+/** Those that the loads need. */
+async function startMachines(scene: Scene, chosen: readonly Load[]): Promise<Machines> {
   const shared = ['-object', 'memory-backend-memfd,id=shared,size=256M,share=on', '-machine', 'memory-backend=shared'];
-  const iothread = ['-object', `iothread,id=${iothreadId}`];
-  const start = (name: MachineName, args: readonly string[]): Promise<Vm> =>
-    scene.start('linux', { args, features: featuresOf[name] });
-  const [base, features, other] = await Promise.all([
-    start('base', iothread),
-    start('features', shared),
-    start('other', []),
-  ]);
-  for (const vm of [base, features, other])
+  const args: Readonly<Record<MachineName, readonly string[]>> = {
+    base: ['-object', `iothread,id=${iothreadId}`],
+    features: shared,
+    other: [],
+  };
+  const names = new Set(chosen.flatMap(({ on, reaches }) => (reaches === undefined ? [on] : [on, reaches])));
+  const started = [...names].map(async (name) => {
+    const vm = await scene.start('linux', { args: args[name], features: featuresOf[name] });
     await vm.shell(`dd if=/dev/urandom of=/tmp/random bs=64k count=${bytesPerTurn / 65_536} 2>/dev/null`);
-  return { base, features, other };
+    return [name, vm] as const;
+  });
+  return Object.fromEntries(await Promise.all(started)) as Machines;
 }
 
 /** Each turn has other data: the number in front of it moves it along. Leaves ID.turns behind, then ID.done or ID.failed. */
