@@ -24,3 +24,9 @@ export function isAtLeast(wanted: string): boolean {
   const [wantedMajor = 0, wantedMinor = 0] = wanted.split('.').map(Number);
   return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);
 }
+
+/** Why aio=io_uring cannot be had here; undefined where it can. */
+export function ringsOfItsOwn(): string | undefined {
+  if (!isAtLeast('11.0')) return undefined;
+  return `QEMU here is ${qemuVersion()}; since 11.0 its main loop makes a ring where it may, and stage running is entered by no process that has one: aio=native, aio=threads`;
+}

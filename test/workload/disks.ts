@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { execFileSync } from 'node:child_process';
+import { ringsOfItsOwn } from '../matrix/qemu-version.ts';
 import type { Scene } from '../matrix/scene.ts';
 import { addNode, makeImage, makeQcow2 } from '../matrix/support/block.ts';
 import { guestDisk } from '../matrix/support/disk.ts';
@@ -83,7 +84,7 @@ export const disks: readonly Load[] = [
     await vm.qmp('device_add', { driver: 'nvme', drive, serial: scene.name('nvme') });
   }),
   disk('raw, aio=native', 'features', raw({ aio: 'native', ...direct })),
-  disk('raw, aio=io_uring', 'features', raw({ aio: 'io_uring', ...direct })),
+  { ...disk('raw, aio=io_uring', 'features', raw({ aio: 'io_uring', ...direct })), missing: ringsOfItsOwn },
   disk(
     'qcow2 with discards',
     'features',

@@ -2,6 +2,7 @@
 // Guests that work hard for minutes, on every backend at once: each load is a loop in its guest that ends when its time is over, or when a byte is not what it was.
 import { describeRefusal } from '../../core/launch/describe-refusal.ts';
 import { Machines as MatrixMachines } from '../matrix/machines.ts';
+import { isAtLeast } from '../matrix/qemu-version.ts';
 import { isForeseen } from '../matrix/runner.ts';
 import { Scene } from '../matrix/scene.ts';
 import { guestMs, type Vm } from '../matrix/vm.ts';
@@ -13,7 +14,7 @@ export const loads: readonly Load[] = [...disks, ...networks];
 
 export const featuresOf: Readonly<Record<MachineName, readonly string[]>> = {
   base: [],
-  features: ['aio-native', 'io-uring', 'discard', 'vhost-user', 'nic-socket'],
+  features: ['aio-native', ...(isAtLeast('11.0') ? [] : ['io-uring']), 'discard', 'vhost-user', 'nic-socket'],
   other: ['nic-socket', 'nic-user'],
 };
 

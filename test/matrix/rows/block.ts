@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { execFileSync } from 'node:child_process';
 import { statSync } from 'node:fs';
+import { ringsOfItsOwn } from '../qemu-version.ts';
 import type { Row } from '../row.ts';
 import { addNode, checkFilled, fill, makeImage, makeQcow2, removeNode, runJob, runNewJob } from '../support/block.ts';
 
@@ -19,6 +20,7 @@ const backends: readonly Row[] = (
     operation,
     way: 'transparent',
     features,
+    ...(operation.includes('io_uring') ? { missing: ringsOfItsOwn } : {}),
     run: async (scene) => {
       const vm = await scene.counter();
       const image = driver === 'raw' ? makeImage(scene.path()) : makeQcow2(scene.path());

@@ -2,6 +2,7 @@
 // Guests that work hard: seconds in the short form, minutes with --long.
 import { execFileSync } from 'node:child_process';
 import { findProgram } from '../../../core/launch/find-program.ts';
+import { ringsOfItsOwn } from '../qemu-version.ts';
 import type { Row } from '../row.ts';
 import type { Scene } from '../scene.ts';
 import { addNode, makeImage, makeQcow2, removeNode } from '../support/block.ts';
@@ -35,6 +36,7 @@ const disks: readonly Row[] = [
       operation: `disk: ${kind}`,
       way: 'transparent',
       ...(kind === 'qcow2' ? {} : { longOnly: true }),
+      ...(kind.includes('io_uring') ? { missing: ringsOfItsOwn } : {}),
       features,
       run: async (scene) => {
         const vm = await scene.linux();
