@@ -80,7 +80,11 @@ async function startMachines(scene: Scene, chosen: readonly Load[]): Promise<Mac
   const names = new Set(chosen.flatMap(({ on, reaches }) => (reaches === undefined ? [on] : [on, reaches])));
   const started = [...names].map(async (name) => {
     const vm = await scene.start('linux', { args: args[name], features: featuresOf[name] });
-    await vm.shell(`dd if=/dev/urandom of=/tmp/random bs=64k count=${bytesPerTurn / 65_536} 2>/dev/null`);
+    await vm
+      .shell(`dd if=/dev/urandom of=/tmp/random bs=64k count=${bytesPerTurn / 65_536} 2>/dev/null`)
+      .catch((error) => {
+        throw new Error(`${name}: ${vm.ended ?? 'it lives'}`, { cause: error });
+      });
     return [name, vm] as const;
   });
   return Object.fromEntries(await Promise.all(started)) as Machines;

@@ -2,12 +2,10 @@
 // The short form of `npm run workload`: one turn on three backends at once.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import { describe, expect, test } from 'vitest';
 import { packagePath } from '../../native/package-path.ts';
-import { documentPath } from './document.ts';
-import { loads, type WorkReport } from './run.ts';
+import type { WorkReport } from './run.ts';
 
 describe('guests that work under stage running', () => {
   test('lose no byte and are refused nothing', { timeout: 400_000 }, async () => {
@@ -21,9 +19,4 @@ describe('guests that work under stage running', () => {
     expect(results.map(({ outcome, detail }) => [outcome, detail])).toEqual(Array(4).fill(['works', '']));
     expect(results.every(({ turns }) => turns > 0)).toBe(true);
   });
-});
-
-test(`${documentPath} has every backend`, () => {
-  const document = readFileSync(packagePath(documentPath), 'utf8');
-  for (const { name } of loads) expect(document).toContain(`| ${name} |`);
 });
