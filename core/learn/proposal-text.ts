@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A proposal as YAML to paste under a stage, with what a reviewer must know as comments.
 
-import { stringify } from 'yaml';
+import { dump } from 'js-yaml';
 import { dangerousCalls } from '../policy/dangerous.ts';
 import type { Proposal } from './proposal.ts';
 
@@ -34,7 +34,7 @@ export function proposalText(proposal: Proposal, source: string, profile: string
       ? { risk: `${unreviewed}: what it may do here without a condition, and why that is accepted` }
       : {}),
   }));
-  return `${comment}# Replace each ${unreviewed}: until then a profile with these rules does not load.\n${stringify({ syscalls: list }, { lineWidth: 120 })}`;
+  return `${comment}# Replace each ${unreviewed}: until then a profile with these rules does not load.\n${dump({ syscalls: list }, { lineWidth: 120, noRefs: true })}`;
 }
 
 function wrapped(text: string): readonly string[] {

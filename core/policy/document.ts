@@ -1,20 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // A YAML or JSON text, its value, and where each part of the value stands.
 
-import {
-  type Document,
-  isAlias,
-  isCollection,
-  isMap,
-  isNode,
-  isPair,
-  isScalar,
-  LineCounter,
-  type Node,
-  parseDocument,
-  visit,
-} from 'yaml';
-import type { ProblemList } from './problem.ts';
+import { CORE_SCHEMA, constructFromEvents, type Event, parseEvents, YAMLException } from 'js-yaml';
+import { readingBigInts } from './big-integers.ts';
+import { type Place, readPlaces } from './places.ts';
+import { formatSource, type ProblemList } from './problem.ts';
+import { syntaxMessage } from './syntax-message.ts';
 import type { Source } from './types.ts';
 
 export type Path = readonly (string | number)[];
@@ -30,6 +21,9 @@ export interface ProfileDocument {
   within(path: Path, offset: number): Source;
 }
 
+/** Far more than people write. Each is read where it stands, so a few in one another could make a value of any size. */
+const maxAliases = 1000;
+
 /** Reads the text; syntax errors become problems, and then there is no document. `bigints`: whole numbers of any size, as bigint. */
 export function readDocument(
   text: string,
@@ -37,81 +31,91 @@ export function readDocument(
   problems: ProblemList,
   { bigints = false }: { readonly bigints?: boolean } = {},
 ): ProfileDocument | undefined {
-  const lines = new LineCounter();
-  const document = parseDocument(text, {
-    lineCounter: lines,
-    uniqueKeys: true,
-    prettyErrors: false,
-    version: '1.2',
-    intAsBigInt: bigints,
-  });
-  const source = (offset: number): Source => {
-    const { line, col } = lines.linePos(offset);
-    return { file, line: Math.max(line, 1), column: Math.max(col, 1) };
-  };
-  for (const { pos, message, code } of [...document.errors, ...document.warnings]) {
-    problems.add(source(pos[0]), code === 'DUPLICATE_KEY' ? 'duplicate' : 'syntax', message);
+  const source = sourceOf(text, file);
+  try {
+    const events = parseEvents(text, { filename: file });
+    const { root, duplicates, documents } = readPlaces(events, text);
+    if (documents[1] !== undefined)
+      problems.add(source(documents[1]), 'syntax', 'a second document begins here, and only one is read');
+    for (const { key, at, first } of duplicates)
+      problems.add(source(at), 'duplicate', `the key "${key}" is already at ${formatSource(source(first))}`);
+    if (documents.length > 1 || duplicates.length > 0) return undefined;
+    return { file, value: constructed(events, text, bigints), ...finder(root, text, source) };
+  } catch (error) {
+    if (!(error instanceof YAMLException)) throw error;
+    problems.add(source(error.mark?.position ?? 0), 'syntax', syntaxMessage(error.reason, text, error.mark?.position));
+    return undefined;
   }
-  if (document.errors.length > 0) return undefined;
-  let targets: ReadonlyMap<Node, Node | undefined> | undefined;
-  /** Aliases lead to the text of their anchor. */
-  const resolved = (node: unknown): Node | undefined => {
-    if (!isAlias(node)) return isNode(node) ? node : undefined;
-    targets ??= targetsOfAliases(document);
-    return targets.get(node);
-  };
-  const find = (path: Path): Node | undefined =>
-    path.reduce(
-      (node: Node | undefined, step) => (isCollection(node) ? resolved(node.get(step, true)) : undefined),
-      resolved(document.contents),
-    );
-  const at = (path: Path): Source => {
-    for (let length = path.length; length >= 0; length--) {
-      const range = find(path.slice(0, length))?.range;
-      if (range) return source(range[0]);
+}
+
+/** The value alone, of a text whose places nobody asks for. Throws an Error that says what and where. */
+export function parseYaml(text: string, { bigints = false }: { readonly bigints?: boolean } = {}): unknown {
+  return constructed(parseEvents(text, {}), text, bigints);
+}
+
+function constructed(events: Event[], text: string, bigints: boolean): unknown {
+  const schema = bigints ? readingBigInts : CORE_SCHEMA;
+  const [value = null] = constructFromEvents(events, { source: text, schema, maxAliases });
+  return value;
+}
+
+/** Offsets to lines and columns. */
+function sourceOf(text: string, file: string): (offset: number) => Source {
+  let lines: number[] | undefined;
+  return (offset) => {
+    lines ??= lineStarts(text);
+    let low = 0;
+    let high = lines.length;
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if ((lines[middle] as number) <= offset) low = middle;
+      else high = middle;
     }
-    return source(0);
-  };
-  return {
-    file,
-    value: document.toJS({ maxAliasCount: 100 }),
-    at,
-    atKey(path) {
-      const parent = find(path.slice(0, -1));
-      const key = path.at(-1);
-      const pair = isMap(parent)
-        ? parent.items.find((item) => isPair(item) && isScalar(item.key) && String(item.key.value) === String(key))
-        : undefined;
-      const range = isScalar(pair?.key) ? pair.key.range : undefined;
-      return range ? source(range[0]) : at(path);
-    },
-    within(path, offset) {
-      const node = find(path);
-      if (!isScalar(node) || !node.range || typeof node.value !== 'string') return at(path);
-      return source(offsetInSource(text.slice(node.range[0], node.range[1]), node.value, offset) + node.range[0]);
-    },
+    return { file, line: low + 1, column: offset - (lines[low] as number) + 1 };
   };
 }
 
-/** All in one pass: the library's own way looks through the whole document for each of them. */
-function targetsOfAliases(document: Document): ReadonlyMap<Node, Node | undefined> {
-  const anchors = new Map<string, Node>();
-  const targets = new Map<Node, Node | undefined>();
-  visit(document, {
-    Node(_, node) {
-      if (isAlias(node)) targets.set(node, anchors.get(node.source));
-      else if (isNode(node) && node.anchor !== undefined) anchors.set(node.anchor, node);
+function lineStarts(text: string): number[] {
+  const starts = [0];
+  for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) starts.push(at + 1);
+  return starts;
+}
+
+function finder(root: Place | undefined, text: string, source: (offset: number) => Source) {
+  const step = (place: Place | undefined, key: string | number): Place | undefined =>
+    typeof key === 'number' && place?.items !== undefined ? place.items[key] : place?.keys?.get(String(key))?.value;
+  const find = (path: Path): Place | undefined => path.reduce(step, root);
+  const at = (path: Path): Source => {
+    let place = root;
+    let found = root;
+    for (const key of path) {
+      place = step(place, key);
+      if (place === undefined) break;
+      found = place;
+    }
+    return source(found?.start ?? 0);
+  };
+  return {
+    at,
+    atKey(path: Path): Source {
+      const key = find(path.slice(0, -1))?.keys?.get(String(path.at(-1)));
+      return key === undefined ? at(path) : source(key.start);
     },
-  });
-  return targets;
+    within(path: Path, offset: number): Source {
+      const scalar = find(path)?.scalar;
+      if (scalar === undefined) return at(path);
+      const written = text.slice(scalar.valueStart, scalar.valueEnd);
+      return source(scalar.valueStart + offsetInSource(written, scalar.value, offset));
+    },
+  };
 }
 
 /**
- * Quotes, indentation and folded lines make the text in the file differ from its value: walks both, matching the value's characters in order.
+ * Indentation, escapes and folded lines make the text in the file differ from its value: walks both, matching the value's characters in order.
  * White space of the value matches any run of it in the file.
  */
 function offsetInSource(written: string, value: string, offset: number): number {
-  let position = /^[|>][^\n]*\n/.exec(written)?.[0].length ?? 0;
+  let position = 0;
   for (let index = 0; index < value.length; index++) {
     const wanted = value[index] ?? '';
     const isSpace = /\s/.test(wanted);

@@ -2,7 +2,7 @@
 // npm dependencies, the native build and the TypeScript build: each done only when its inputs have changed.
 
 import { createHash } from 'node:crypto';
-import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { root, run, say } from './log.mjs';
 
@@ -32,9 +32,7 @@ export function buildTypeScript() {
   say('compiling TypeScript into dist/');
   run(process.execPath, [join('node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.build.json']);
   removeOrphans();
-  const command = join(distFolder, 'core', 'cli', 'main.js');
-  // tsc knows nothing of modes, and `npx ratchet` runs the file itself.
-  if (existsSync(command)) chmodSync(command, 0o755);
+  run(process.execPath, [join('core', 'setup', 'bundle-cli.mjs')]);
   writeFileSync(stampFile, digest);
 }
 
@@ -51,6 +49,7 @@ function digestOf(sources) {
     join(root, 'tsconfig.json'),
     join(root, 'tsconfig.build.json'),
     join(root, 'package-lock.json'),
+    join(root, 'core', 'setup', 'bundle-cli.mjs'),
   ]) {
     hash
       .update(`${relative(root, file)}\0`)

@@ -3,7 +3,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parse } from 'yaml';
+import { load as parse } from 'js-yaml';
 import { loadProfile } from '../../core/profile-files.ts';
 import { packagePath } from '../../native/package-path.ts';
 import { areas } from '../matrix/areas.ts';

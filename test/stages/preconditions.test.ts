@@ -5,8 +5,8 @@ import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { load as parse } from 'js-yaml';
 import { afterEach, describe, expect, test } from 'vitest';
-import { parse } from 'yaml';
 import { OwnedFd } from '../../core/owned-fd.ts';
 import type { Requirements } from '../../core/policy/types.ts';
 import { findObstacles } from '../../core/stages/preconditions.ts';
@@ -145,7 +145,9 @@ describe('QEMU with a ring', () => {
 });
 
 test('what comes between the look and the filter is the end of the VMM: the filter cannot be taken back, and what it should keep out is in', async () => {
-  const profile = parse(readFileSync(packagePath('profiles/qemu.yaml'), 'utf8'));
+  const profile = parse(readFileSync(packagePath('profiles/qemu.yaml'), 'utf8')) as {
+    stages: { running: { requires: { 'no-fds': string[] } } };
+  };
   profile.stages.running.requires['no-fds'].push('/dev/zero');
   await using sandbox = await launchBare([], { profile, until: 'start' });
   const { broker, pid } = sandbox;

@@ -4,8 +4,9 @@
 // runc and libseccomp take one comparison an argument and entry, 64 bits wide: a 32-bit argument is compared under a mask. Entries with
 // the default's own action do nothing, and entries of different actions here never overlap.
 
-import { stringify } from 'yaml';
+import { dump } from 'js-yaml';
 import { letsThrough } from '../../policy/actions.ts';
+import { writingBigInts } from '../../policy/big-integers.ts';
 import type { Action, Arch, FilterPolicy } from '../../policy/types.ts';
 import { decodeAction, refuses } from '../../simulator/action.ts';
 import type { ArgumentTest } from './argument-tests.ts';
@@ -25,12 +26,13 @@ export function exportOci(filter: FilterPolicy, { listenerPath }: OciOptions): s
 
 /** The YAML text of a SeccompProfile for the security profiles operator. */
 export function exportSpo(filter: FilterPolicy, { name, listenerPath }: OciOptions): string {
-  return stringify({
+  const resource = {
     apiVersion: 'security-profiles-operator.x-k8s.io/v1beta1',
     kind: 'SeccompProfile',
     metadata: { name },
     spec: ociObject(filter, listenerPath),
-  });
+  };
+  return dump(resource, { schema: writingBigInts, noRefs: true });
 }
 
 const arches: Readonly<Record<Arch, string>> = {

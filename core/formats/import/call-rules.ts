@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rules for single calls, as importers read them, made into the text of a profile.
 
-import { stringify } from 'yaml';
+import { dump } from 'js-yaml';
 import { letsThrough } from '../../policy/actions.ts';
 import { dangerousCalls } from '../../policy/dangerous.ts';
 import type { ConditionContext } from '../../policy/expression/operands.ts';
@@ -106,7 +106,7 @@ export function profileText(
       },
     },
   };
-  return `# Imported from ${file}.\n${stringify(profile, { lineWidth: 140 })}`;
+  return `# Imported from ${file}.\n${dump(profile, { lineWidth: 140, noRefs: true })}`;
 }
 
 /** A role says all of its rules: nothing of the stage's is kept. */

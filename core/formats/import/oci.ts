@@ -5,10 +5,10 @@
 // What the source means (as runc does it): entries with the default's own action do nothing; the arguments of one entry are all required, except
 // when one index is tested twice, then each test is an entry of its own; entries of one call are alternatives; comparisons are on all 64 bits.
 
-import { parse } from 'yaml';
 import { RatchetError } from '../../errors.ts';
 import { sameAction } from '../../policy/actions.ts';
 import { neverBrokered } from '../../policy/dangerous.ts';
+import { parseYaml } from '../../policy/document.ts';
 import type { Action, Arch } from '../../policy/types.ts';
 import { errnoName, parametersOf, syscallNumber } from '../../tables/index.ts';
 import { type CallRule, disjoint, hex, profileText, simplified } from './call-rules.ts';
@@ -70,7 +70,7 @@ function readSource(text: string, file: string): OciProfile {
     });
   let value: unknown;
   try {
-    value = parse(text, { intAsBigInt: true });
+    value = parseYaml(text, { bigints: true });
   } catch (error) {
     throw invalid(error instanceof Error ? error.message : String(error));
   }
