@@ -43,10 +43,22 @@ export function totalRuns(diagrams: Diagrams, { ranges }: FilterTarget, options:
   const allowed = diagrams.terminal(returnValue.allow);
   let total = 1;
   for (const nr of counts.calls.keys()) {
-    const cachedHere = ranges.some(({ from, to, decision }) => from <= nr && nr <= to && decision === allowed);
+    const cachedHere = rangeOf(ranges, nr)?.decision === allowed;
     total += runsFor(counts, nr, !cachedHere || isUncached(options, nr));
   }
   return total;
+}
+
+/** The range that a number lies in; they are in order and do not overlap. */
+function rangeOf(ranges: readonly NumberRange[], nr: number): NumberRange | undefined {
+  let low = 0;
+  let high = ranges.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((ranges[middle] as NumberRange).to < nr) low = middle + 1;
+    else high = middle;
+  }
+  return ranges[low];
 }
 
 export function hotNumbers(counts: CallCounts | undefined, total: number): number[] {

@@ -33,7 +33,9 @@ writeFileSync(join(chunks, 'LICENSES'), licences(output.flatMap((file) => file.m
 
 /** Of the packages whose code is in the bundle. */
 function licences(modules) {
-  const packages = new Set(modules.flatMap((module) => /\/node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(module)?.[1] ?? []));
+  const packages = new Set(
+    modules.flatMap((module) => /\/node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(module)?.[1] ?? []),
+  );
   return [...packages]
     .sort()
     .map((name) => {

@@ -9,12 +9,21 @@ export type BitVector = readonly Diagram[];
 
 /** The 32-bit word at a byte offset of seccomp_data. */
 export function wordBits(diagrams: Diagrams, offset: number): BitVector {
-  const first = firstLevel(offset);
-  return Array.from({ length: 32 }, (_, bit) => diagrams.node(first + 31 - bit, never, always));
+  let bits = diagrams.words.get(offset);
+  if (bits === undefined) {
+    const first = firstLevel(offset);
+    bits = Array.from({ length: 32 }, (_, bit) => diagrams.node(first + 31 - bit, never, always));
+    diagrams.words.set(offset, bits);
+  }
+  return bits;
 }
 
 export function constantBits(value: bigint, width: number): BitVector {
-  return Array.from({ length: width }, (_, bit) => ((value >> BigInt(bit)) & 1n ? always : never));
+  const low = Number(value & 0xffff_ffffn);
+  const high = width > 32 ? Number((value >> 32n) & 0xffff_ffffn) : 0;
+  const bits: Diagram[] = [];
+  for (let bit = 0; bit < width; bit++) bits.push(((bit < 32 ? low : high) >>> (bit & 31)) & 1 ? always : never);
+  return bits;
 }
 
 export function equal(diagrams: Diagrams, left: BitVector, right: BitVector): Diagram {

@@ -37,6 +37,8 @@ export class Diagrams {
   private nextOperation = 0;
   /** Diagrams of policies, their entries and conditions, by the object they were made from. */
   readonly meanings = new WeakMap<object, Diagram>();
+  /** Bits of the words of a call, by the word's offset. */
+  readonly words = new Map<number, readonly Diagram[]>();
 
   constructor() {
     this.terminal(0);
@@ -97,12 +99,20 @@ export class Diagrams {
     if (condition === always || yes === no) return yes;
     if (condition === never) return no;
     if (yes === always && no === never) return condition;
+    const { levels } = this;
+    const top = levels[condition] as number;
+    if (top < (levels[yes] as number) && top < (levels[no] as number)) {
+      // One bit that stands above both, as most conditions do that are built from the lowest bit up.
+      const low = this.lows[condition] as number;
+      const high = this.highs[condition] as number;
+      if (low === never && high === always) return this.node(top, no, yes);
+      if (low === always && high === never) return this.node(top, yes, no);
+    }
     const slot = (hash3(condition, yes, no) & (cacheSlots - 1)) * 4;
     const cache = this.cache;
     if (cache[slot] === condition && cache[slot + 1] === yes && cache[slot + 2] === no)
       return cache[slot + 3] as number;
-    const { levels } = this;
-    const level = Math.min(levels[condition] as number, levels[yes] as number, levels[no] as number);
+    const level = Math.min(top, levels[yes] as number, levels[no] as number);
     const low = this.choose(this.low(condition, level), this.low(yes, level), this.low(no, level));
     const high = this.choose(this.high(condition, level), this.high(yes, level), this.high(no, level));
     const result = this.node(level, low, high);

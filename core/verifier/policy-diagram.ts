@@ -129,7 +129,8 @@ function termDiagram(diagrams: Diagrams, condition: Condition): Diagram {
 function compareDiagram(diagrams: Diagrams, condition: Extract<Condition, { kind: 'compare' }>): Diagram {
   const bits = argumentBits(diagrams, condition.arg, condition.width);
   const width = bits.length;
-  let left: BitVector = bits.map((bit, index) => ((condition.mask >> BigInt(index)) & 1n ? bit : never));
+  const mask = constantBits(condition.mask, width);
+  let left: BitVector = bits.map((bit, index) => (mask[index] === always ? bit : never));
   let right = constantBits(BigInt.asUintN(width, condition.value), width);
   if (condition.signed) {
     // Two's complement order is unsigned order with the sign bit turned over.

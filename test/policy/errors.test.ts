@@ -58,7 +58,7 @@ const cases: readonly Case[] = [
   {
     name: 'a group that is named without quotes',
     text: `${head}stages:\n  s:\n    syscalls:\n      - { allow: [@files], why: w }`,
-    at: 'p.yaml:7:18',
+    at: 'p.yaml:7:19',
     code: 'syntax',
     says: `a value cannot begin with "@": put it in quotes, as in '@files'`,
   },
@@ -79,7 +79,7 @@ const cases: readonly Case[] = [
   {
     name: 'an alias without an anchor',
     text: `${head}stages: { s: *other }`,
-    at: 'p.yaml:4:14',
+    at: 'p.yaml:4:15',
     code: 'syntax',
     says: 'unidentified alias "other"',
   },
