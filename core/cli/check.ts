@@ -57,7 +57,7 @@ function check(file: string, options: CheckOptions): Checked {
     const compiled = compileProfile(profile, countsOption(profile));
     return {
       problems: [],
-      stages: compiled.stages.map(({ name, instructions }) => `${name} (${instructions} instructions)`),
+      stages: compiled.stages.map(({ name, instructions }) => `${name} (${counted(instructions, 'instruction')})`),
     };
   } catch (error) {
     // Compiling stops at the first place that loosens; here all are wanted.
@@ -73,5 +73,9 @@ function check(file: string, options: CheckOptions): Checked {
 
 function show({ file, problems, stages }: Checked & { readonly file: string }): string {
   if (problems.length > 0) return problems.map((problem) => `${formatSource(problem)}: ${problem.message}`).join('\n');
-  return `${file}: ${style('green', 'ok')}, ${stages.length} stages, each no wider than the one before, each program proven: ${stages.join(', ')}`;
+  return `${file}: ${style('green', 'ok')}, ${counted(stages.length, 'stage')}, each no wider than the one before, each program proven: ${stages.join(', ')}`;
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
 }

@@ -37,6 +37,12 @@ const commands: Readonly<Record<string, () => Promise<(program: Command) => void
   demo: async () => (await import('./demo.ts')).addDemo,
 };
 
+// A reader that has seen enough, such as `head`, is no failure; and a launcher must not end with whoever read its log.
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+
 const asked = process.argv[2] ?? '';
 const needed = Object.hasOwn(commands, asked) ? [asked] : Object.keys(commands);
 for (const name of needed) (await commands[name]?.())?.(program);

@@ -50,8 +50,11 @@ function addIssue(issue: z.core.$ZodIssue, document: ProfileDocument, schema: z.
       problems.add(
         document.at(path),
         'wrong-value',
-        issue.origin === 'number' ? `${name} is too small` : `${name} must not be empty`,
+        issue.origin === 'number' ? `${name} must be ${issue.minimum} or more` : `${name} must not be empty`,
       );
+      return;
+    case 'too_big':
+      problems.add(document.at(path), 'wrong-value', `${name} must be ${issue.maximum} or less`);
       return;
     default:
       problems.add(document.at(path), 'wrong-value', `${name}: ${issue.message}`);

@@ -17,6 +17,8 @@ const bundle = await rolldown({
   cwd: root,
   input: 'core/cli/main.ts',
   platform: 'node',
+  // Node 20 has no `using`.
+  transform: { target: 'node20.17' },
   // Only what runs a VMM loads these, which takes far longer than loading them.
   external: [/^node:/, /^msgpackr/, 'pino'],
 });

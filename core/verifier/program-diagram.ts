@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The meaning of a program: the function from calls to returned values that its instructions compute.
 //
-// Two passes. Forward: which register contents can reach each instruction (few, because contents that will not be read again are
-// forgotten, and feasibility is not asked). Backward: the value returned from each (instruction, contents) as a diagram over the *whole* call,
-// a return being a constant and a jump a choice between its two targets. Ways that rejoin share one (instruction, contents), so chains
-// of tests cost their length, not their number of paths; and nothing is approximated, so equal diagrams are equal programs.
+// One pass forward: for each instruction the register contents that can reach it (few, because contents that will not be read again are forgotten),
+// and with each the calls that do. What is returned there is the answer to just these calls. Ways that rejoin are one set of calls, so chains of tests
+// cost their length, not their number of paths; a way that no call takes is not followed; and nothing is approximated, so equal diagrams are equal programs.
+// (Backward, from the answers, a test of a low word would be asked for every high word, though it is reached with one.)
 
 import { canonicalAction } from '../simulator/action.ts';
 import { type Instruction, isConditionalJump, opcode } from '../simulator/instruction.ts';
@@ -13,68 +13,58 @@ import { always, type Diagram, type Diagrams, never } from './diagram.ts';
 import { liveBefore } from './liveness.ts';
 import { bitsOf, Machine, type MachineState } from './machine-state.ts';
 
+/** The calls that reach an instruction with these contents. */
+interface Arrival {
+  readonly state: MachineState;
+  calls: Diagram;
+}
+
 /** The function of a program that `findInvalidity` has no objection to. Throws FILTER_UNPROVEN when it grows past all bounds. */
 export function programDiagram(diagrams: Diagrams, instructions: readonly Instruction[]): Diagram {
   const machine = new Machine(diagrams);
-  const states = reachableStates(machine, instructions);
-  const results: Map<string, Diagram>[] = instructions.map(() => new Map());
   const live = liveBefore(instructions);
   const compare = comparisons(diagrams, machine);
+  const arrivals: Map<string, Arrival>[] = instructions.map(() => new Map());
+  /** Of the calls that have been answered so far. */
+  let answers = diagrams.terminal(0);
 
-  for (let pc = instructions.length - 1; pc >= 0; pc--) {
-    const instruction = instructions[pc] as Instruction;
-    const resultAt = (target: number, state: MachineState): Diagram =>
-      (results[target] as Map<string, Diagram>).get(
-        machine.key(machine.restrict(state, live[target] as number)),
-      ) as Diagram;
-    for (const [key, state] of states[pc] as Map<string, MachineState>) {
-      (results[pc] as Map<string, Diagram>).set(key, resultOf(instruction, pc, state, resultAt));
-    }
-  }
-  return [...(results[0] as Map<string, Diagram>).values()][0] as Diagram;
-
-  function resultOf(
-    instruction: Instruction,
-    pc: number,
-    state: MachineState,
-    resultAt: (target: number, state: MachineState) => Diagram,
-  ): Diagram {
-    const { code, jt, jf, k } = instruction;
-    if (code === opcode.returnConstant) return diagrams.terminal(canonicalAction(k));
-    if (code === opcode.returnAccumulator) return diagrams.map(canonicalAction, numberOf(diagrams, bitsOf(state.a)));
-    if (code === opcode.jump) return resultAt(pc + 1 + k, state);
-    if (isConditionalJump(code)) {
-      return diagrams.choose(compare(instruction, state), resultAt(pc + 1 + jt, state), resultAt(pc + 1 + jf, state));
-    }
-    const after = resultAt(pc + 1, machine.step(state, instruction));
-    if (code !== opcode.divideX) return after;
-    const divisorIsZero = equal(diagrams, bitsOf(state.x), constantBits(0n, 32));
-    return diagrams.choose(divisorIsZero, diagrams.terminal(0), after);
-  }
-}
-
-function reachableStates(machine: Machine, instructions: readonly Instruction[]): Map<string, MachineState>[] {
-  const live = liveBefore(instructions);
-  const states: Map<string, MachineState>[] = instructions.map(() => new Map());
-  const reach = (target: number, state: MachineState): void => {
-    const kept = machine.restrict(state, live[target] as number);
-    const at = states[target] as Map<string, MachineState>;
-    const key = machine.key(kept);
-    if (!at.has(key)) at.set(key, kept);
+  const arrive = (target: number, given: MachineState, calls: Diagram): void => {
+    if (calls === never) return;
+    const state = machine.restrict(given, live[target] as number);
+    const at = arrivals[target] as Map<string, Arrival>;
+    const key = machine.key(state);
+    const before = at.get(key);
+    if (before === undefined) at.set(key, { state, calls });
+    else before.calls = diagrams.or(before.calls, calls);
   };
-  reach(0, machine.initial(live[0] as number));
+  const answer = (calls: Diagram, value: Diagram): void => {
+    answers = diagrams.choose(calls, value, answers);
+  };
+
+  arrive(0, machine.initial(live[0] as number), always);
   instructions.forEach((instruction, pc) => {
-    const { code, jt, jf, k } = instruction;
-    if (code === opcode.returnConstant || code === opcode.returnAccumulator) return;
-    for (const state of (states[pc] as Map<string, MachineState>).values()) {
-      if (code === opcode.jump) reach(pc + 1 + k, state);
-      else if (isConditionalJump(code)) {
-        reach(pc + 1 + jt, state);
-        reach(pc + 1 + jf, state);
-      } else reach(pc + 1, machine.step(state, instruction));
-    }
+    for (const { state, calls } of (arrivals[pc] as Map<string, Arrival>).values())
+      follow(instruction, pc, state, calls);
   });
-  return states;
+  return answers;
+
+  function follow(instruction: Instruction, pc: number, state: MachineState, calls: Diagram): void {
+    const { code, jt, jf, k } = instruction;
+    if (code === opcode.returnConstant) answer(calls, diagrams.terminal(canonicalAction(k)));
+    else if (code === opcode.returnAccumulator)
+      answer(calls, diagrams.map(canonicalAction, numberOf(diagrams, bitsOf(state.a))));
+    else if (code === opcode.jump) arrive(pc + 1 + k, state, calls);
+    else if (isConditionalJump(code)) {
+      const holds = compare(instruction, state);
+      arrive(pc + 1 + jt, state, diagrams.and(holds, calls));
+      arrive(pc + 1 + jf, state, diagrams.choose(holds, never, calls));
+    } else if (code === opcode.divideX) {
+      // A division by zero ends the program with 0.
+      const divisorIsZero = equal(diagrams, bitsOf(state.x), constantBits(0n, 32));
+      answer(diagrams.and(divisorIsZero, calls), diagrams.terminal(0));
+      arrive(pc + 1, machine.step(state, instruction), diagrams.choose(divisorIsZero, never, calls));
+    } else arrive(pc + 1, machine.step(state, instruction), calls);
+  }
 }
 
 /** The condition of a jump; the same test of the same value is asked many times, so answers are kept. */

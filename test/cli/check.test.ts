@@ -29,7 +29,7 @@ describe('ratchet check', () => {
     expect(check(small)).toEqual({ status: 0, ok: true, problems: [] });
     const { status, stdout } = ratchet('check', small, 'qemu');
     expect(status).toBe(0);
-    expect(stdout).toMatch(/small\.yaml: ok, 2 stages.*start \(\d+ instructions\), running \(\d+ instructions\)\n/);
+    expect(stdout).toMatch(/small\.yaml: ok, 2 stages.*start \(\d+ instructions\), running \(\d+ instructions?\)\n/);
     expect(stdout).toMatch(/^qemu: ok, 3 stages/m);
   });
 
@@ -91,7 +91,7 @@ describe('ratchet check', () => {
 
   test('takes what other tools wrote', () => {
     const { status, stdout, stderr } = ratchet('check', folder.write('docker.json', dockerProfile));
-    expect({ status, stdout }).toMatchObject({ status: 0, stdout: expect.stringContaining('ok, 1 stages') });
+    expect({ status, stdout }).toMatchObject({ status: 0, stdout: expect.stringContaining('ok, 1 stage,') });
     expect(stderr).toContain('no_such_call');
   });
 

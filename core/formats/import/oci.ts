@@ -201,6 +201,11 @@ function callRules(
       losses.push(`${where}: the test of ${name} can never hold, left out`);
       return [];
     }
+    for (const { index, value, valueTwo, op } of tests)
+      if (op === 'SCMP_CMP_MASKED_EQ' && (valueTwo & ~value) !== 0n)
+        losses.push(
+          `${where}: the value ${hex(valueTwo)} of argument ${index} has bits outside of the mask ${hex(value)}, which are ignored as libseccomp ignores them`,
+        );
     wideTests.count += tests.filter(({ index }) => parametersOf(arch, name)[index]?.width === 'low32').length;
     return [{ name, action, why, when: when === 'always' ? undefined : when }];
   });
@@ -220,9 +225,8 @@ function testText({ index, value, valueTwo, op }: OciArg, syscall: string, arch:
   if (parameter === undefined) return undefined;
   const argument = parameter.width === 'full64' ? parameter.names[0] : `u64(${parameter.names[0]})`;
   if (op === 'SCMP_CMP_MASKED_EQ') {
-    if (value === 0n) return valueTwo === 0n ? `${argument} >= 0` : `${argument} < 0`;
-    // A value with bits outside of the mask is met by nothing.
-    return (valueTwo & ~value) === 0n ? `(${argument} & ${hex(value)}) == ${hex(valueTwo)}` : `${argument} < 0`;
+    // libseccomp takes those bits of the value that are in the mask (_db_node_mask_fixup).
+    return value === 0n ? `${argument} >= 0` : `(${argument} & ${hex(value)}) == ${hex(valueTwo & value)}`;
   }
   const operator = operators[op];
   return operator === undefined ? undefined : `${argument} ${operator} ${hex(value)}`;
