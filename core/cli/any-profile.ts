@@ -16,7 +16,15 @@ export function loadAnyProfile(
   if (!isOci(text)) return loadProfile(name, options);
   const { profileText, losses } = importOci(text, { file, arch: options.arch });
   for (const loss of losses) complain(`${file}: ${loss}`);
-  return parseProfile(profileText, { file, arch: options.arch, features: [], include: refuseInclude });
+  // Lines are those of the translation, which `import` prints; each rule's reason names the line of the source.
+  const translation = `${file} (imported)`;
+  const profile = parseProfile(profileText, {
+    file: translation,
+    arch: options.arch,
+    features: [],
+    include: refuseInclude,
+  });
+  return { ...profile, file };
 }
 
 /** Only these files have the key; ours have `stages`. A text that is no JSON is reported by the profile's own parser. */

@@ -48,11 +48,6 @@ export function readDocument(
   }
 }
 
-/** The value alone, of a text whose places nobody asks for. Throws an Error that says what and where. */
-export function parseYaml(text: string, { bigints = false }: { readonly bigints?: boolean } = {}): unknown {
-  return constructed(parseEvents(text, {}), text, bigints);
-}
-
 function constructed(events: Event[], text: string, bigints: boolean): unknown {
   const schema = bigints ? readingBigInts : CORE_SCHEMA;
   const [value = null] = constructFromEvents(events, { source: text, schema, maxAliases });

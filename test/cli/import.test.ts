@@ -31,7 +31,7 @@ describe('ratchet import', () => {
     const imported = folder.write('placed.yaml', ratchet('import', '--from', 'oci', docker).stdout);
     expect(JSON.parse(ratchet('explain', imported, '--json', 'personality', 'arg0=8').stdout)).toMatchObject({
       action: 'allow',
-      rule: { why: `from ${docker}, entry 2` },
+      rule: { why: `from ${docker}:1, entry 2` },
     });
   });
 

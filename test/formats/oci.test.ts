@@ -202,7 +202,11 @@ describe('importing OCI and Docker profiles', () => {
   it.each([
     ['{', 'seccomp.json'],
     ['{}', 'defaultAction'],
-    ['{"defaultAction": 1}', 'defaultAction'],
+    ['{\n"defaultAction": 1}', 'seccomp.json:2: defaultAction'],
+    [
+      '{\n"defaultAction": "SCMP_ACT_ERRNO",\n"syscalls": [\n{ "names": 1, "action": "SCMP_ACT_ALLOW" }]}',
+      'seccomp.json:4: syscalls.0.names',
+    ],
     ['[1]', 'seccomp.json'],
   ])('refuses %s', (text, says) => {
     expect(() => importOci(text, { file: 'seccomp.json', arch: 'x86_64' })).toThrowError(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from 'node:fs';
-import { parse } from 'yaml';
+import { load as parse } from 'js-yaml';
 import type { LaunchOptions } from '../../core/launch/options.ts';
 import type { Sandbox } from '../../core/launch/sandbox.ts';
 import type { Grant } from '../../core/policy/index.ts';

@@ -8,7 +8,8 @@
 import { RatchetError } from '../../errors.ts';
 import { sameAction } from '../../policy/actions.ts';
 import { neverBrokered } from '../../policy/dangerous.ts';
-import { parseYaml } from '../../policy/document.ts';
+import { type Path, readDocument } from '../../policy/document.ts';
+import { ProblemList } from '../../policy/problem.ts';
 import type { Action, Arch } from '../../policy/types.ts';
 import { errnoName, parametersOf, syscallNumber } from '../../tables/index.ts';
 import { type CallRule, disjoint, hex, profileText, simplified } from './call-rules.ts';
@@ -30,7 +31,7 @@ export interface ImportResult {
 
 /** Translates the text for one architecture. Throws PROFILE_INVALID when it is no seccomp profile. */
 export function importOci(text: string, options: ImportOptions): ImportResult {
-  const source = readSource(text, options.file);
+  const { source, lineOf } = readSource(text, options.file);
   const losses: string[] = [];
   reportGlobals(source, options.arch, losses);
   const fallback = actionOf(source.defaultAction, source.defaultErrnoRet ?? undefined, 'defaultAction', losses) ?? {
@@ -40,11 +41,12 @@ export function importOci(text: string, options: ImportOptions): ImportResult {
   const wideTests = { count: 0 };
   const calls = new Map<string, CallRule[]>();
   for (const [index, entry] of (source.syscalls ?? []).entries()) {
-    const where = `entry ${index + 1}`;
+    const where = `entry ${index + 1} (line ${lineOf(index)})`;
     if (!applies(entry, options, where, losses)) continue;
     const action = actionOf(entry.action, entry.errnoRet ?? undefined, where, losses);
     if (action === undefined || sameAction(loud(action), loud(fallback))) continue;
-    const why = entry.comment ? `${entry.comment} (${options.file}, ${where})` : `from ${options.file}, ${where}`;
+    const from = `${options.file}:${lineOf(index)}, entry ${index + 1}`;
+    const why = entry.comment ? `${entry.comment} (${from})` : `from ${from}`;
     for (const name of namesOf(entry)) {
       if (syscallNumber(options.arch, name) === undefined) missing.add(name);
       else {
@@ -63,27 +65,40 @@ export function importOci(text: string, options: ImportOptions): ImportResult {
   return { profileText: profileText(options.file, { otherwise: fallback }, rules), losses };
 }
 
-function readSource(text: string, file: string): OciProfile {
-  const invalid = (what: string): RatchetError =>
-    new RatchetError('PROFILE_INVALID', `${file}: ${what}`, {
-      next: 'give the seccomp JSON of an OCI runtime, Docker or Podman',
-    });
-  let value: unknown;
-  try {
-    value = parseYaml(text, { bigints: true });
-  } catch (error) {
-    throw invalid(error instanceof Error ? error.message : String(error));
-  }
-  // A whole config.json has it under linux.seccomp, a Kubernetes SeccompProfile under spec.
-  const inner = member(member(value, 'linux'), 'seccomp') ?? member(value, 'spec') ?? value;
-  const result = ociSchema.safeParse(inner);
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  throw invalid(`${issue?.path.join('.') || 'the text'}: ${issue?.message ?? 'is no seccomp profile'}`);
+interface Source {
+  readonly source: OciProfile;
+  /** Of an entry, by its place in `syscalls`. */
+  readonly lineOf: (entry: number) => number;
 }
 
-function member(value: unknown, key: string): unknown {
-  return value !== null && typeof value === 'object' && Object.hasOwn(value, key) ? Reflect.get(value, key) : undefined;
+function readSource(text: string, file: string): Source {
+  const problems = new ProblemList();
+  const document = readDocument(text, file, problems, { bigints: true });
+  problems.throwIfAny();
+  const value = document?.value;
+  // A whole config.json has it under linux.seccomp, a Kubernetes SeccompProfile under spec.
+  const path = [['linux', 'seccomp'], ['spec']].find((keys) => memberAt(value, keys) !== undefined) ?? [];
+  const result = ociSchema.safeParse(memberAt(value, path));
+  if (result.success) return { source: result.data, lineOf: (entry) => lineAt([...path, 'syscalls', entry]) };
+  const [issue] = result.error.issues;
+  const within = (issue?.path ?? []).map((step) => (typeof step === 'symbol' ? String(step) : step));
+  throw new RatchetError(
+    'PROFILE_INVALID',
+    `${file}:${lineAt([...path, ...within])}: ${within.join('.') || 'the text'}: ${issue?.message ?? 'is no seccomp profile'}`,
+    { next: 'give the seccomp JSON of an OCI runtime, Docker or Podman' },
+  );
+
+  function lineAt(place: Path): number {
+    return document?.at(place).line ?? 1;
+  }
+}
+
+function memberAt(value: unknown, path: readonly string[]): unknown {
+  return path.reduce<unknown>(
+    (at, key) =>
+      at !== null && typeof at === 'object' && Object.hasOwn(at, key) ? (Reflect.get(at, key) ?? undefined) : undefined,
+    value,
+  );
 }
 
 const scmpArches: Readonly<Record<Arch, string>> = {
