@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The examples for Kubernetes, as far as they can be held without a cluster: their form, what they share, and the files that they name.
 import { readdirSync, readFileSync } from 'node:fs';
+import { load as parse } from 'js-yaml';
 import { afterAll, describe, expect, test } from 'vitest';
-import { parse } from 'yaml';
 import { packagePath } from '../../native/package-path.ts';
 import { Folder } from '../cli/fixtures.ts';
 import { ratchet } from '../cli/ratchet.ts';

@@ -7,8 +7,8 @@ import { createServer, connect as dial, type Server, type Socket } from 'node:ne
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { load as parse } from 'js-yaml';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { parse } from 'yaml';
 import { controlledGroup } from '../../core/control/group-commands.ts';
 import { bindControl } from '../../core/control/server.ts';
 import { launchGroup } from '../../core/group/launch-group.ts';
