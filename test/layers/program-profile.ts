@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from 'node:fs';
-import { parse } from 'yaml';
+import { load as parse } from 'js-yaml';
 import { packagePath } from '../../native/package-path.ts';
 
 /** The same profile for any program: nobody here speaks a daemon's protocol, or has threads with roles. */
