@@ -1,54 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-// The launcher's end of the broker channel. Every request settles: with its result, at its deadline, or at once when the channel ends.
+// The launcher's end of the broker channel: what can be asked of a broker, by name.
 import { constants } from 'node:os';
-import { type NativeError, native, type Received, type Watch } from '../../native/index.ts';
-import { type Deferred, deferred } from '../deferred.ts';
-import { errnoName } from '../errno-name.ts';
+import { native } from '../../native/index.ts';
 import { RatchetError } from '../errors.ts';
 import { OwnedFd } from '../owned-fd.ts';
 import { formatAddress, parseAddress, parseNamedAddress } from '../policy/address/index.ts';
 import { type PairKind, parseTapRule } from '../policy/resource.ts';
-import { EventQueue } from './event-queue.ts';
+import type { EventQueue } from './event-queue.ts';
 import {
   type BrokerEvent,
   type BrokerStatus,
   clip,
-  decodeServerMessage,
-  encodeRequest,
   type Hello,
-  type OkValue,
   protocolLimits,
   type Request,
   type RequestType,
-  type Result,
-  type ServerMessage,
-  type StartOrder,
 } from './protocol.ts';
 import { refuseFds } from './refuse-fds.ts';
+import { type Answer, type ProgramOrder, type RequestBody, RequestChannel } from './request-channel.ts';
+import { unexpected } from './request-errors.ts';
 
-/** How long after the broker's own deadline the client gives up. Covers the way there and back. */
-const graceMs = 1000;
+export type { ProgramOrder };
+
 const enosys = constants.errno.ENOSYS;
 const defaultTimeoutMs = 10_000;
 /** Above the time that the broker gives the launcher for a start. */
 const startTimeoutMs = 12_000;
-
-/** How many fds a result carries; that of `exec` as many as its value says. */
-const fdsOf: Readonly<Partial<Record<RequestType, number>>> = {
-  connect: 1,
-  bind: 1,
-  open: 1,
-  tap: 1,
-  device: 1,
-  memory: 1,
-  terminal: 2,
-  pair: 2,
-};
-
-/** What the broker wants started: by this name, with these fds as its streams, which are the callee's. */
-export interface ProgramOrder extends Omit<StartOrder, 'type'> {
-  readonly fds: readonly OwnedFd[];
-}
 
 /** A program that runs for the VM. The fds are the caller's. */
 export interface ExecResult {
@@ -60,20 +37,6 @@ export interface ExecResult {
   readonly streams: Readonly<Partial<Record<'stdin' | 'stdout' | 'socket', OwnedFd>>>;
 }
 
-interface Answer {
-  readonly value: OkValue;
-  readonly fds: readonly OwnedFd[];
-}
-
-interface Pending {
-  readonly type: RequestType;
-  readonly subject: string;
-  readonly timer: NodeJS.Timeout;
-  readonly answer: Deferred<Answer>;
-}
-
-type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
-type RequestBody = DistributiveOmit<Request, 'id'>;
 type OptionsOf<T extends RequestType, K extends PropertyKey> = Partial<
   Omit<Extract<Request, { type: T }>, 'id' | 'type' | K>
 >;
@@ -89,30 +52,22 @@ export type GrantRequest = Omit<Extract<Request, { type: 'grant' }>, 'id' | 'typ
 /** Owns the channel fd. */
 export class BrokerClient {
   /** What the broker reports unasked; ends with the channel. Each reader gets every event from when it starts to read. */
-  readonly events = new EventQueue<BrokerEvent>();
+  readonly events: EventQueue<BrokerEvent>;
   /** Settles when the channel has ended, with the reason when that was not `close()`. Never rejects. */
   readonly closed: Promise<RatchetError | undefined>;
   /** Starts programs for the broker. Without one each is answered ENOSYS. */
   onStart: ((order: ProgramOrder) => void) | undefined;
-  readonly #channel: OwnedFd;
-  readonly #watch: Watch;
-  readonly #pending = new Map<bigint, Pending>();
-  readonly #hello = deferred<Hello>();
-  readonly #closed = deferred<RatchetError | undefined>();
-  #greeted = false;
-  #nextId = 1n;
-  #over = false;
+  readonly #requests: RequestChannel;
 
   constructor(channelFd: number) {
-    this.#channel = new OwnedFd(channelFd);
-    this.closed = this.#closed.promise;
-    this.#hello.promise.catch(() => undefined);
-    this.#watch = native.watchFd({ fd: channelFd, readable: true, writable: false }, () => this.#receiveAll());
+    this.#requests = new RequestChannel(channelFd, (order) => this.#order(order));
+    this.events = this.#requests.events;
+    this.closed = this.#requests.closed;
   }
 
   /** The broker's hello, once it serves. @throws RatchetError BROKER_DIED, BROKER_PROTOCOL. */
   ready(): Promise<Hello> {
-    return this.#hello.promise;
+    return this.#requests.ready();
   }
 
   /** A connected stream socket, blocking. @throws RatchetError ADDRESS_INVALID, REQUEST_REFUSED, REQUEST_FAILED, BROKER_TIMEOUT, BROKER_DIED. */
@@ -297,7 +252,7 @@ export class BrokerClient {
 
   /** Ends the channel; the broker cleans up and exits. What is pending is rejected. */
   close(): void {
-    this.#end(undefined);
+    this.#requests.close();
   }
 
   async #requestFd(body: RequestBody, subject: string, timeoutMs = defaultTimeoutMs): Promise<OwnedFd> {
@@ -310,132 +265,18 @@ export class BrokerClient {
     timeoutMs = defaultTimeoutMs,
     payload?: () => OwnedFd,
   ): Promise<Answer> {
-    if (this.#over) throw died(subject);
-    const id = this.#nextId++;
-    const answer: Pending['answer'] = deferred();
-    const timer = setTimeout(() => {
-      this.#pending.delete(id);
-      answer.reject(timedOut(subject, timeoutMs));
-    }, timeoutMs + graceMs);
-    this.#pending.set(id, { type: body.type, subject, timer, answer });
-    try {
-      this.#send(encodeRequest({ ...body, id }), payload === undefined ? [] : [payload().fd]);
-    } catch (error) {
-      this.#pending.delete(id);
-      clearTimeout(timer);
-      throw sendFailed(subject, error);
-    }
-    return await answer.promise;
+    return await this.#requests.request(body, subject, timeoutMs, payload);
   }
 
-  #send(data: Uint8Array, fds: readonly number[]): void {
-    if (data.length > protocolLimits.maxRequestBytes)
-      throw new RatchetError('ARGUMENT_INVALID', `a request of ${data.length} bytes`, {
-        next: `stay below ${protocolLimits.maxRequestBytes}`,
-      });
-    if (native.sendMessage({ fd: this.#channel.fd, data, fds }) < 0)
-      throw new RatchetError('BROKER_TIMEOUT', 'the broker does not read its channel', {
-        errno: 'EAGAIN',
-        next: 'wait for earlier requests',
-      });
-  }
-
-  #receiveAll(): void {
-    try {
-      // A bounded burst, so that a flood of events leaves room for the rest of the program.
-      for (let burst = 0; burst < 64 && !this.#over; burst += 1) {
-        const received = native.receiveMessage({
-          fd: this.#channel.fd,
-          maxBytes: protocolLimits.maxReplyBytes,
-          maxFds: 3,
-        });
-        if (received.kind === 'again') return;
-        if (received.kind === 'end') {
-          this.#end(died('the channel'));
-          return;
-        }
-        this.#accept(received);
-      }
-    } catch (error) {
-      this.#end(error instanceof RatchetError ? error : died('the channel', error));
-    }
-  }
-
-  #accept(received: Extract<Received, { kind: 'message' }>): void {
-    const fds = received.fds.map((fd) => new OwnedFd(fd));
-    try {
-      this.#dispatch(decodeServerMessage(received.data), fds);
-    } finally {
-      // Whatever was not taken by then belongs to nobody.
-      for (const fd of fds) fd.close();
-    }
-  }
-
-  #dispatch(message: ServerMessage, fds: OwnedFd[]): void {
-    if ((message.type === 'hello') === this.#greeted) throw unexpected(`a ${message.type} message out of turn`);
-    switch (message.type) {
-      case 'hello':
-        if (fds.length > 0) throw unexpected('an fd with the hello');
-        this.#greeted = true;
-        this.#hello.resolve(message);
-        return;
-      case 'event':
-        if (fds.length > 0) throw unexpected('an fd with an event');
-        this.events.push(message.event);
-        return;
-      case 'start':
-        this.#order(message, fds);
-        return;
-      case 'result':
-        this.#settle(message, fds);
-    }
-  }
-
-  #order({ number, program }: StartOrder, fds: OwnedFd[]): void {
-    if (fds.length < 1 || fds.length > 2) throw unexpected(`${fds.length} fds with a program to start`);
-    if (this.onStart !== undefined) this.onStart({ number, program, fds: fds.map((fd) => new OwnedFd(fd.release())) });
-    // A broker that is gone needs no answer.
-    else void this.programEnded(number, 'this launcher starts no programs', enosys).catch(() => undefined);
-  }
-
-  #settle(result: Result, fds: OwnedFd[]): void {
-    const pending = this.#pending.get(result.id);
-    if (pending === undefined) {
-      // Timed out here before; its fd, if any, is closed by the caller. An id that was never given out is another matter.
-      if (result.id < this.#nextId) return;
-      throw unexpected(`a result for request ${result.id}, which was not made`);
-    }
-    const wanted = result.class === 'ok' ? fdsOfResult(pending.type, result.value) : 0;
-    if (fds.length !== wanted) throw unexpected(`${fds.length} fds with the result of ${pending.subject}`);
-    this.#pending.delete(result.id);
-    clearTimeout(pending.timer);
-    if (result.class !== 'ok') {
-      pending.answer.reject(errorOf(result, pending.subject));
+  #order(order: ProgramOrder): void {
+    if (this.onStart !== undefined) {
+      this.onStart(order);
       return;
     }
-    pending.answer.resolve({ value: result.value, fds: fds.map((fd) => new OwnedFd(fd.release())) });
+    for (const fd of order.fds) fd.close();
+    // A broker that is gone needs no answer.
+    void this.programEnded(order.number, 'this launcher starts no programs', enosys).catch(() => undefined);
   }
-
-  #end(reason: RatchetError | undefined): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.#watch.close();
-    this.#channel.close();
-    this.#hello.reject(reason ?? died('the hello'));
-    for (const { subject, timer, answer } of this.#pending.values()) {
-      clearTimeout(timer);
-      answer.reject(died(subject, reason));
-    }
-    this.#pending.clear();
-    this.events.close();
-    this.#closed.resolve(reason);
-  }
-}
-
-function fdsOfResult(type: RequestType, { program }: OkValue): number {
-  // The pidfd comes first.
-  if (type === 'exec') return 1 + (program?.streams.length ?? 0);
-  return fdsOf[type] ?? 0;
 }
 
 /** A name goes to the broker as it is: it knows what it was found to mean. */
@@ -446,55 +287,4 @@ function canonical(address: string): string {
 function takeFd(fd: OwnedFd | undefined): OwnedFd {
   if (fd === undefined) throw unexpected('a result without its fd');
   return fd;
-}
-
-function errorOf(result: Exclude<Result, { class: 'ok' }>, subject: string): RatchetError {
-  const next = result.next === undefined ? {} : { next: result.next };
-  switch (result.class) {
-    case 'denied': {
-      const rule =
-        result.rule === null
-          ? 'no rule grants it'
-          : `rule ${result.rule.file}:${result.rule.line} (${result.rule.why})`;
-      return new RatchetError('REQUEST_REFUSED', `${subject}: refused by the profile, ${rule}; ${result.what}`, {
-        errno: errnoName(result.errno),
-        ...(result.fix === null ? next : { next: `to permit it, add to the stage's broker rules: ${result.fix}` }),
-      });
-    }
-    case 'stage':
-      return new RatchetError('REQUEST_REFUSED', `${subject}: ${result.what}`, next);
-    case 'busy':
-      return new RatchetError('BROKER_TIMEOUT', `${subject}: ${result.what}`, { errno: 'EBUSY', ...next });
-    case 'timeout':
-      return new RatchetError('BROKER_TIMEOUT', `${subject}: ${result.what}`, { errno: 'ETIMEDOUT', ...next });
-    case 'errno':
-      return new RatchetError('REQUEST_FAILED', `${subject}: ${result.what}`, {
-        errno: errnoName(result.errno),
-        ...next,
-      });
-  }
-}
-
-function died(subject: string, cause?: unknown): RatchetError {
-  return new RatchetError('BROKER_DIED', `${subject}: the broker is gone`, {
-    next: 'the VMM goes on without brokered calls; start a new VM to have them again',
-    ...(cause === undefined ? {} : { cause }),
-  });
-}
-
-function timedOut(subject: string, timeoutMs: number): RatchetError {
-  return new RatchetError('BROKER_TIMEOUT', `${subject}: no answer from the broker within ${timeoutMs} ms`, {
-    errno: 'ETIMEDOUT',
-    next: 'try again, or look at its log',
-  });
-}
-
-function unexpected(what: string): RatchetError {
-  return new RatchetError('BROKER_PROTOCOL', `the broker sent ${what}`);
-}
-
-function sendFailed(subject: string, error: unknown): unknown {
-  if (error instanceof RatchetError) return error;
-  const { code } = error as NativeError;
-  return code === 'EPIPE' || code === 'ECONNRESET' ? died(subject, error) : error;
 }
