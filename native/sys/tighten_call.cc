@@ -5,6 +5,7 @@
 #include <sys/ptrace.h>
 
 #include <algorithm>
+#include <cerrno>
 
 namespace ratchet {
 
@@ -25,14 +26,22 @@ bool is_entry_of(const SyscallInfo& info, long number, const arch::Arguments& ar
 }
 
 /// After SECCOMP_RET_TRAP the exit stop shows the call's own number in place of a result (syscall_rollback), with SIGSYS pending.
-bool may_be_trapped(pid_t tid, const SyscallInfo& info, long number) {
+/// ETIMEDOUT while signals come faster than they are looked through: what was answered is not known.
+Result<bool> may_be_trapped(pid_t tid, const SyscallInfo& info, long number, const Deadline& deadline) {
   if (info.exit.rval != number) return false;
-  struct __ptrace_peeksiginfo_args from = {0, 0, 1};
-  siginfo_t pending{};
-  // Signals that a fault or a filter raised stand in the thread's own queue, perhaps behind older ones that are blocked.
-  for (; ::ptrace(PTRACE_PEEKSIGINFO, tid, &from, &pending) == 1; from.off++)
-    if (pending.si_signo == SIGSYS && pending.si_code == 1) return true;
-  return false;
+  // Signals that a fault or a filter raised stand in the thread's own queue, perhaps behind older ones that are blocked. The kernel walks to `off` from the
+  // front each time: one by one a queue of RLIMIT_SIGPENDING would take its square.
+  constexpr std::int32_t at_once = 64;
+  siginfo_t pending[at_once];
+  for (struct __ptrace_peeksiginfo_args from = {0, 0, at_once};; from.off += at_once) {
+    const long seen = ::ptrace(PTRACE_PEEKSIGINFO, tid, &from, pending);
+    if (seen < 0) return last_failure("ptrace");
+    const bool trapped = std::any_of(pending, pending + seen, [](const siginfo_t& signal) {
+      return signal.si_signo == SIGSYS && signal.si_code == 1;
+    });
+    if (trapped || seen < at_once) return trapped;
+    if (deadline.passed()) return Failure{ETIMEDOUT, "ptrace"};
+  }
 }
 
 /// Raised by the kernel for a filter's SECCOMP_RET_TRAP (sigaction(2): si_code SYS_SECCOMP is 1), not sent by anyone.
@@ -85,7 +94,9 @@ Result<std::int64_t> call_in_thread(Tracee& tracee, const arch::Registers& base,
           break;
         }
         if (info.value().op != PTRACE_SYSCALL_INFO_EXIT) return Failure{EPROTO, "ptrace"};
-        if (!may_be_trapped(tracee.tid(), info.value(), number)) return info.value().exit.rval;
+        const auto is_trapped = may_be_trapped(tracee.tid(), info.value(), number, deadline);
+        if (!is_trapped.ok()) return is_trapped.failure();
+        if (!is_trapped.value()) return info.value().exit.rval;
         if (const Outcome failed = tracee.resume(PTRACE_CONT, 0)) return *failed;
         break;
       }

@@ -33,6 +33,19 @@ static void refusing(unsigned int number, unsigned int action) {
 void refusing_errno(void) { refusing(SYS_seccomp, SECCOMP_RET_ERRNO | ENOSYS); }
 void refusing_kill(void) { refusing(SYS_seccomp, SECCOMP_RET_KILL_PROCESS); }
 void refusing_trap(void) { refusing(SYS_seccomp, SECCOMP_RET_TRAP); }
+/// What the trap raises stands behind these in the queue of the leader.
+void refusing_trap_late(void) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGRTMIN);
+  EXPECT(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
+  for (int sent = 0; sent < 200; sent++) EXPECT(pthread_sigqueue(pthread_self(), SIGRTMIN, (union sigval){.sival_int = sent}) == 0);
+  refusing_trap();
+  for (int sent = 0; sent < 200; sent++) {
+    siginfo_t info;
+    EXPECT(sigwaitinfo(&set, &info) == SIGRTMIN && info.si_value.sival_int == sent);
+  }
+}
 void refusing_mmap(void) { refusing(SYS_mmap, SECCOMP_RET_ERRNO | ENOMEM); }
 void filtered(void) { refusing(SYS_acct, SECCOMP_RET_ERRNO | EPERM); }
 

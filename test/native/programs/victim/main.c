@@ -24,6 +24,7 @@ static const struct {
     {"refusing-errno", refusing_errno},
     {"refusing-kill", refusing_kill},
     {"refusing-trap", refusing_trap},
+    {"refusing-trap-late", refusing_trap_late},
     {"refusing-mmap", refusing_mmap},
     {"filtered", filtered},
     {"divergent", divergent},

@@ -21,8 +21,15 @@ static void on_queued(int signal, siginfo_t* info, void* context) {
   queued++;
 }
 static int sent;
+/// Never more than these wait: RLIMIT_SIGPENDING counts those of all processes of the user, and with none left no other program of that user can
+/// queue any. A receiver that a tracer has stopped takes none.
+enum { most_waiting = 1024 };
 static void* send_signals(void* target) {
   while (!ending) {
+    if (sent - queued >= most_waiting) {
+      usleep(100);
+      continue;
+    }
     const union sigval value = {.sival_int = sent};
     if (pthread_sigqueue((pthread_t)target, SIGRTMIN, value) == 0) sent++;
     if (sent % 16 == 0) usleep(100);

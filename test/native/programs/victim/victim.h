@@ -50,6 +50,7 @@ void trap_waiting(void);
 void refusing_errno(void);
 void refusing_kill(void);
 void refusing_trap(void);
+void refusing_trap_late(void);
 void refusing_mmap(void);
 void filtered(void);
 void divergent(void);
