@@ -67,8 +67,10 @@ function removeOrphans() {
   }
 }
 
+/** Of a folder; of a file, itself. */
 function filesUnder(folder) {
   if (!existsSync(folder)) return [];
+  if (statSync(folder).isFile()) return [folder];
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
