@@ -12,7 +12,7 @@ export function addCtl(program: Command): void {
   program
     .command('ctl')
     .description('Ask a running sandbox or group: status, stage changes, hotplug, migration, events.')
-    .usage('PATH COMMAND [ARGUMENTS] [--json]')
+    .usage('PATH COMMAND [ARGUMENTS] [--member NAME] [--json]')
     .argument('<path>', 'the socket given to `ratchet run --control`')
     .argument('<command...>')
     .passThroughOptions()
@@ -121,7 +121,11 @@ function ctlProgram(path: string): Command {
     .option('--downtime-limit-ms <count>', 'how long the guest may stand still')
     .action(act('migrate', showJsonLines, withDisks));
 
-  addForMember(ctl, 'accept <address>', 'let a migration in at ADDR, for a VM started with -incoming defer')
+  addForMember(
+    ctl,
+    'accept <address>',
+    'let a migration in at ADDR, for a VM with -incoming defer or a group with --incoming',
+  )
     .option('--channels <count>', 'multifd channels', '1')
     .option('--disk <node>', 'let this block node be written until the guest runs (repeatable)', collect, [])
     .option('--disks-at <address>', 'ADDR at which disks are taken')

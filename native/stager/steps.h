@@ -65,14 +65,6 @@ void set_limits(const Plan& plan);
 /// Leaves behind: exactly these fds.
 void close_other_fds(const Plan& plan);
 
-/// Step `capabilities`.
-/// Should: with --drop-capabilities, see to it that the program starts with no capability, also as uid 0: there exec would give it
-/// the whole bounding set and the inheritable one (capabilities(7)), so both are emptied, and the ambient set with them.
-/// Mustn't: drop our own effective ones, which later steps use; exec does that.
-/// Needs: CAP_SETPCAP, unless our permitted set is empty: with no_new_privs exec gains nothing then.
-/// Leaves behind: empty bounding, inheritable and ambient sets.
-void drop_capabilities(const Plan& plan);
-
 /// Step `namespaces`.
 /// Should: with --namespaces, put the program into new namespaces of these kinds; as another user than root into a user namespace first, which gives the right
 /// to the others.
@@ -100,13 +92,6 @@ bool parent_ended(const Plan& plan);
 /// Leaves behind: mounts that are as narrow as was asked for, without set-user-ID; the root itself is read-only.
 void make_root(const Plan& plan);
 
-/// Step `user`.
-/// Should: with --user, become this user and group for good, with no further groups.
-/// Mustn't: come before what needs root.
-/// Needs: CAP_SETUID and CAP_SETGID; or to be that user already.
-/// Leaves behind: no capabilities, and no parent-death signal (credentials(7)): tie_to_parent comes again.
-void become_user(const Plan& plan);
-
 /// Step `securebits`.
 /// Should: with --lock-securebits, lock "uid 0 gets nothing by being 0", "no ambient capabilities" and "no capabilities are kept when the user changes".
 /// Mustn't: come after the capabilities are gone.
@@ -114,12 +99,20 @@ void become_user(const Plan& plan);
 /// Leaves behind: bits that nothing can clear.
 void lock_securebits(const Plan& plan);
 
-/// Step `landlock`.
-/// Should: with --landlock, enter a domain in which nothing of what is handled may be done but what --landlock-path permits.
-/// Mustn't: go on without a path that is missing: the launcher says what is there.
-/// Needs: forbid_new_privileges. Kernel support: the launcher asked for it.
-/// Leaves behind: a domain that children inherit and nothing leaves; it cannot be mounted in, and nothing outside can be traced.
-void confine_by_landlock(const Plan& plan);
+/// Step `capabilities`.
+/// Should: with --drop-capabilities, see to it that the program starts with no capability, also as uid 0: there exec would give it
+/// the whole bounding set and the inheritable one (capabilities(7)), so both are emptied, and the ambient set with them.
+/// Mustn't: drop our own effective ones, which later steps use; exec does that.
+/// Needs: CAP_SETPCAP, unless our permitted set is empty: with no_new_privs exec gains nothing then.
+/// Leaves behind: empty bounding, inheritable and ambient sets.
+void drop_capabilities(const Plan& plan);
+
+/// Step `user`.
+/// Should: with --user, become this user and group for good, with no further groups.
+/// Mustn't: come before what needs root.
+/// Needs: CAP_SETUID and CAP_SETGID; or to be that user already.
+/// Leaves behind: no capabilities, and no parent-death signal (credentials(7)): tie_to_parent comes again.
+void become_user(const Plan& plan);
 
 /// Step `no-new-privs`.
 /// Should: set no_new_privs, so that no exec ever gives privileges, and a filter may be installed without CAP_SYS_ADMIN.
@@ -127,6 +120,13 @@ void confine_by_landlock(const Plan& plan);
 /// Needs: nothing.
 /// Leaves behind: a bit that nothing can clear.
 void forbid_new_privileges();
+
+/// Step `landlock`.
+/// Should: with --landlock, enter a domain in which nothing of what is handled may be done but what --landlock-path permits.
+/// Mustn't: go on without a path that is missing: the launcher says what is there.
+/// Needs: forbid_new_privileges. Kernel support: the launcher asked for it.
+/// Leaves behind: a domain that children inherit and nothing leaves; it cannot be mounted in, and nothing outside can be traced.
+void confine_by_landlock(const Plan& plan);
 
 /// Step `scope`.
 /// Should: with --scope-signals, enter a Landlock domain from which signals reach only processes inside: a filter sees a process id
