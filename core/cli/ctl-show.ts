@@ -3,7 +3,7 @@
 import type { GroupReport, GroupStatus } from '../group/group-report.ts';
 import { printable } from '../launch/describe-refusal.ts';
 import type { EnforcementReport } from '../launch/report.ts';
-import type { SandboxStatus } from '../launch/sandbox.ts';
+import type { SandboxStatus } from '../launch/sandbox-status.ts';
 import { style, table } from './output.ts';
 
 export type Show = (result: unknown) => string;

@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { controlRequest } from '../control/client.ts';
 import { RatchetError } from '../errors.ts';
 import type { GroupStatus } from '../group/group-report.ts';
-import type { SandboxStatus } from '../launch/sandbox.ts';
+import type { SandboxStatus } from '../launch/sandbox-status.ts';
 import { print } from './output.ts';
 
 const lookEveryMs = 50;

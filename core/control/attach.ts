@@ -3,7 +3,7 @@ import { RatchetError } from '../errors.ts';
 import type { GroupReport, GroupStatus } from '../group/group-report.ts';
 import type { SandboxEvent } from '../launch/events.ts';
 import type { EnforcementReport } from '../launch/report.ts';
-import type { SandboxStatus } from '../launch/sandbox.ts';
+import type { SandboxStatus } from '../launch/sandbox-status.ts';
 import { controlEvents, controlRequest } from './client.ts';
 
 /** What another process launched and serves on a control socket. */

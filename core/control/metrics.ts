@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { SandboxStatus } from '../launch/sandbox.ts';
+import type { SandboxStatus } from '../launch/sandbox-status.ts';
 
 interface Metric {
   readonly name: string;

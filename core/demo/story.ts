@@ -5,7 +5,7 @@ import { createServer, type Server } from 'node:net';
 
 import { deferred } from '../deferred.ts';
 import { describeRefusal } from '../launch/describe-refusal.ts';
-import type { SandboxStatus } from '../launch/sandbox.ts';
+import type { SandboxStatus } from '../launch/sandbox-status.ts';
 import { type FilterSummary, type Grant, summarizeFilter } from '../policy/index.ts';
 import { hostArch, loadProfile } from '../profile-files.ts';
 import { readTasks } from '../stages/tasks.ts';

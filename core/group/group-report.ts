@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ExitStatus } from '../launch/exit-status.ts';
 import type { EnforcementReport } from '../launch/report.ts';
-import type { SandboxStatus } from '../launch/sandbox.ts';
+import type { SandboxStatus } from '../launch/sandbox-status.ts';
 import type { Member } from './member.ts';
 
 /** Why a group has ended: by its launcher (`member` is undefined), or by the end of a member that the others do not outlive. */

@@ -2,22 +2,15 @@
 import { constants } from 'node:os';
 import { basename } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
-import type { BrokerClient, ExecOptions, GrantRequest, RolesOfThreads, TapOptions } from '../broker/client.ts';
-import type { BrokerEvent, BrokerStatus } from '../broker/protocol.ts';
+import type { BrokerClient, ExecOptions, TapOptions } from '../broker/client.ts';
+import type { BrokerEvent } from '../broker/protocol.ts';
 import type { CompiledProfile } from '../compiler/index.ts';
-import { deferred } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
-import type { Cgroup } from '../layers/cgroup.ts';
-import { tightenLayers } from '../layers/enter-stage.ts';
-import type { LayerPlan } from '../layers/plan.ts';
-import { verifyLayers } from '../layers/verify.ts';
 import type { OwnedFd } from '../owned-fd.ts';
-import { checkTarget } from '../policy/broker-rules.ts';
-import { ceilingOf, checkProgramExists } from '../policy/index.ts';
 import type { ResolvedProfile, ResolvedStage, SyscallCall } from '../policy/types.ts';
 import type { ProgramRunner } from '../programs/runner.ts';
 import { RunningProgram } from '../programs/running-program.ts';
-import { type Lease, noLease } from '../qemu/fd-source.ts';
+import type { Lease } from '../qemu/fd-source.ts';
 import type { Qemu } from '../qemu/qemu.ts';
 import { readTasks } from '../stages/tasks.ts';
 import { NothingChanged } from '../stages/tighten.ts';
@@ -25,16 +18,19 @@ import type { Verification } from '../stages/verify.ts';
 import { auditArchOf } from '../tables/index.ts';
 import type { ThreadKeeper } from '../vmm/thread-keeper.ts';
 import type { PreparedVmm, Vmm, VmmHost } from '../vmm/vmm.ts';
-import { attestBroker, type BrokerAttestation } from './attest-broker.ts';
 import type { BrokerKeeper } from './broker-keeper.ts';
 import type { BrokerNamespace } from './broker-namespaces.ts';
 import type { EventStream, SandboxEvent } from './events.ts';
 import { describeExit, type ExitStatus } from './exit-status.ts';
+import { FollowedBroker, tellUnlessDead } from './followed-broker.ts';
+import { type Granting, grantLease, grantMore } from './granting.ts';
 import { KernelRecords } from './kernel-records.ts';
 import { killByPidfd, signalByPidfd } from './kill.ts';
 import { ownConnections } from './own-connections.ts';
-import { type EnforcementReport, type Mechanism, makeReport, type ProgramSource } from './report.ts';
-import { RuntimeGrant, type RuntimeGrantOptions } from './runtime-grant.ts';
+import { type EnforcementReport, makeReport, type ProgramSource } from './report.ts';
+import type { RuntimeGrant, RuntimeGrantOptions } from './runtime-grant.ts';
+import { attestLayers, enterLayers, type SandboxLayers } from './sandbox-layers.ts';
+import type { SandboxStatus } from './sandbox-status.ts';
 import { StageEngine } from './stage-engine.ts';
 import type { StagedProcess } from './stager.ts';
 import { ThreadRoles } from './thread-roles.ts';
@@ -55,41 +51,11 @@ export interface SandboxParts<V extends Vmm> {
   /** Names of the profile's features that would permit a call in a stage. */
   readonly featuresFor: (stage: string, call: SyscallCall) => readonly string[];
   readonly events: EventStream;
-  /** Undefined: only its filters confine it. `atBirth`: what was looked at before its first instruction. */
-  readonly layers:
-    | { readonly plan: LayerPlan; readonly atBirth: readonly Mechanism[]; readonly cgroup: Cgroup | undefined }
-    | undefined;
+  /** Undefined: only its filters confine it. */
+  readonly layers: SandboxLayers | undefined;
   /** When the VMM was started, as Date.now() counts. */
   readonly startedMs: number;
   readonly deadlineMs: number;
-}
-
-export interface SandboxStatus {
-  readonly pid: number;
-  readonly vmm: string;
-  readonly stage: string;
-  readonly stages: readonly string[];
-  readonly threads: readonly {
-    readonly tid: number;
-    readonly name: string;
-    readonly role: string;
-    readonly filters: number;
-  }[];
-  readonly broker: {
-    readonly pid: number;
-    readonly alive: boolean;
-    readonly allowed: number;
-    readonly denied: number;
-    /** Connections that are being made. */
-    readonly pending: number;
-    /** Brokers that followed one that died. */
-    readonly restarts: number;
-  };
-  /** Named programs that run for it. */
-  readonly programs: BrokerStatus['programs'];
-  readonly grants: BrokerStatus['grants'];
-  /** What may be granted while the VM runs, in this stage. */
-  readonly mayGrant: BrokerStatus['mayGrant'];
 }
 
 /** A running VMM, its broker and the stage they are in. Made by `launch()`; `await using` closes it. */
@@ -103,11 +69,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
   readonly #parts: SandboxParts<V>;
   readonly #roles: ThreadRoles;
   readonly #engine: StageEngine;
-  #brokerEpoch = 0;
-  /** When the broker has taken from itself what its present stage demands. */
-  #brokerSettled: Promise<void> | undefined;
-  #brokerAlive = true;
-  #brokerCounts = { allowed: 0, denied: 0 };
+  readonly #broker: FollowedBroker;
   #ended = false;
   readonly #brokerFollowed: Promise<void>;
   readonly #released: Promise<void>;
@@ -118,6 +80,15 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     this.events = parts.events;
     this.pid = parts.process.pid;
     this.#roles = new ThreadRoles(this.pid, () => this.vmm.threadRoles());
+    this.#broker = new FollowedBroker({
+      keeper: parts.broker,
+      namespaces: parts.brokerNamespaces,
+      deadlineMs: parts.deadlineMs,
+      events: this.events,
+      complete: (event) => this.#completed(event),
+      tellSuccessor: (client) => this.#engine.tellSuccessor(client),
+      isOver: () => this.#ended,
+    });
     this.#engine = new StageEngine({
       pid: this.pid,
       pidfd: parts.process.pidfd.fd,
@@ -128,8 +99,12 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
       roles: this.#roles,
       assertAlive: () => this.#assertAlive(),
       broker: () => parts.broker.current.client,
-      tellBroker: (roles, broker) => this.#tellBroker(roles, broker),
-      moveBroker: (epoch) => this.#moveBroker(epoch),
+      tellBroker: tellUnlessDead,
+      moveBroker: async (epoch) => {
+        await this.#broker.move(epoch);
+        // It may have ended while we waited.
+        this.#assertAlive();
+      },
     });
     this.vmm = parts.adapter.connect(parts.channelFd, this);
     this.exited = parts.process.exited;
@@ -139,7 +114,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
       stage: () => this.#resolvedStage,
       events: this.events,
     });
-    this.#brokerFollowed = this.#followBroker();
+    this.#brokerFollowed = this.#broker.follow();
     this.#released = this.exited.then((status) => this.#onExit(status));
     // Told to whoever closes it.
     this.#released.catch(() => undefined);
@@ -230,7 +205,15 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
 
   async #enterNext(): Promise<{ readonly verification: Verification }> {
     try {
-      await this.#tightenLayers();
+      const { layers, deadlineMs, process } = this.#parts;
+      if (layers !== undefined)
+        await enterLayers(layers, {
+          pid: this.pid,
+          pidfd: process.pidfd.fd,
+          epoch: this.#engine.epoch + 1,
+          deadlineMs,
+          assertAlive: () => this.#assertAlive(),
+        });
       const { stoppedMicroseconds, verification } = await this.#engine.enterNext();
       this.events.emit('stage', { stage: this.stage, threads: verification.threads.length, stoppedMicroseconds });
       return { verification };
@@ -240,50 +223,6 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
       // A monitor ends with its VMM, and may be seen to end first.
       throw (error as RatchetError).code === 'QMP_CLOSED' ? this.#isGone(error) : error;
     }
-  }
-
-  /** From outside, and first: a program that waits for a later stage has nothing to gain by what it loses. */
-  async #tightenLayers(): Promise<void> {
-    const { layers, deadlineMs, process } = this.#parts;
-    if (layers === undefined) return;
-    const { plan, cgroup } = layers;
-    const epoch = this.#engine.epoch + 1;
-    await tightenLayers({ pid: this.pid, pidfd: process.pidfd.fd, plan, cgroup, epoch, deadlineMs });
-    this.#assertAlive();
-    const failed = verifyLayers(this.pid, plan, { epoch }).find(({ state }) => state === 'partial');
-    if (failed !== undefined)
-      throw new RatchetError(
-        'VERIFICATION_FAILED',
-        `the layer ${failed.name} is not as it should be: ${failed.reason}`,
-        {
-          next: 'the VMM was killed; look at who else has changed it',
-        },
-      );
-  }
-
-  /** One that is dead need not know, and one that follows it is told by itself. */
-  async #tellBroker(roles: RolesOfThreads, broker: BrokerClient): Promise<void> {
-    await broker.tellThreads(roles).catch((error: unknown) => {
-      if (!(error instanceof RatchetError && error.code === 'BROKER_DIED')) throw error;
-    });
-  }
-
-  /** A broker that is dead grants nothing any more, in no stage; one that moved when an earlier attempt failed stays where it is. */
-  async #moveBroker(epoch: number): Promise<void> {
-    const { client } = this.#parts.broker.current;
-    try {
-      if (this.#brokerEpoch < epoch)
-        await client.enterStage(epoch).catch(async (error: unknown) => {
-          // The answer to an earlier attempt may have been lost.
-          if ((await client.status()).epoch < epoch) throw error;
-        });
-      this.#brokerEpoch = epoch;
-    } catch (error) {
-      if (!(error instanceof RatchetError && error.code === 'BROKER_DIED')) throw error;
-    }
-    this.#brokerSettled = this.#settleBroker();
-    // It may have ended while we waited.
-    this.#assertAlive();
   }
 
   /** A pid that is free again must not be looked at. */
@@ -315,8 +254,9 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     labels: ReadonlyMap<number, string>,
     found: { readonly verification: Verification } | { readonly failure: Error },
   ): Promise<EnforcementReport> {
+    const { layers } = this.#parts;
     const { waitKillable, signalScope } = this.#parts.process;
-    await this.#brokerSettled;
+    await this.#broker.settled;
     const roles = this.#parts.compiled.stages.flatMap(({ roles }) => Object.keys(roles));
     return makeReport({
       pid: this.pid,
@@ -327,44 +267,17 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
       roles: [...new Set(roles)].filter((role) => this.#engine.hasRole(role)),
       waitKillable,
       signalScope,
-      broker: this.#attestBroker(),
-      layers: this.#attestLayers(),
+      broker: this.#broker.attest(),
+      layers: layers === undefined || this.#ended ? [] : attestLayers(layers, this.pid, this.#engine.epoch),
       soak: this.#resolvedStage.soak === true,
       records: this.#records,
       ...found,
     });
   }
 
-  #attestLayers(): readonly Mechanism[] {
-    const { layers } = this.#parts;
-    if (layers === undefined || this.#ended) return [];
-    return [
-      ...verifyLayers(this.pid, layers.plan, { epoch: this.#engine.epoch }),
-      ...(layers.cgroup?.verify(this.pid) ?? []),
-      ...layers.atBirth,
-    ];
-  }
-
-  /** It serves one request after the other: when it answers this one, it has taken from itself what its stage demands. Never rejects. */
-  async #settleBroker(): Promise<void> {
-    await this.#parts.broker.current.client.status().catch(() => undefined);
-  }
-
-  /** A broker that has ended permits nothing, which is no weakness. */
-  #attestBroker(): BrokerAttestation {
-    const { pid, confinement } = this.#parts.broker.current;
-    if (this.#brokerAlive) {
-      const found = attestBroker(pid, confinement, this.#parts.deadlineMs, this.#parts.brokerNamespaces);
-      // It may have ended while we looked.
-      if (found.ok || readTasks(pid).length > 0) return found;
-    }
-    const reason = 'the broker has ended: brokered calls fail with ENOSYS';
-    return { ok: true, mechanisms: [{ name: 'broker-seccomp', state: 'absent', reason }] };
-  }
-
   async status(): Promise<SandboxStatus> {
     const roles = await this.#roles.labels();
-    const broker = await this.#brokerStatus();
+    const broker = await this.#broker.status();
     return {
       pid: this.pid,
       vmm: basename(this.#parts.path),
@@ -378,8 +291,8 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
       })),
       broker: {
         pid: this.#parts.broker.current.pid,
-        alive: this.#brokerAlive,
-        ...this.#brokerCounts,
+        alive: this.#broker.alive,
+        ...this.#broker.counts,
         pending: broker?.pending ?? 0,
         restarts: this.#parts.broker.replaced,
       },
@@ -387,19 +300,6 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
       grants: broker?.grants ?? [],
       mayGrant: broker?.mayGrant ?? [],
     };
-  }
-
-  /** Undefined when it is dead; the counts are then the last that it told. */
-  async #brokerStatus(): Promise<BrokerStatus | undefined> {
-    if (!this.#brokerAlive) return undefined;
-    try {
-      const status = await this.#parts.broker.current.client.status();
-      this.#brokerCounts = { allowed: status.allowed, denied: status.denied };
-      return status;
-    } catch (error) {
-      if (error instanceof RatchetError && error.code === 'BROKER_DIED') return undefined;
-      throw error;
-    }
   }
 
   /** A connected stream socket, made by the broker. @throws RatchetError REQUEST_REFUSED, REQUEST_FAILED, BROKER_DIED. */
@@ -443,31 +343,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
    * @throws RatchetError REQUEST_REFUSED, ADDRESS_INVALID, STAGE_UNKNOWN, BROKER_DIED.
    */
   async grant(options: RuntimeGrantOptions): Promise<RuntimeGrant> {
-    const { request, target, uses, forMs, until, through } = options;
-    const throughEpoch = through === undefined ? this.#engine.epoch : this.stages.indexOf(through);
-    if (throughEpoch < 0)
-      throw new RatchetError('STAGE_UNKNOWN', `the profile has no stage ${through}`, {
-        next: `it has ${this.stages.join(', ')}`,
-      });
-    checkTarget(request, target);
-    if (request === 'exec') checkProgramExists(this.#parts.profile, target);
-    const migrationEnded = deferred<void>();
-    // Listened for before it is granted: the migration may end at once.
-    if (until === 'migration') {
-      if (this.vmm.whenMigrationEnds === undefined)
-        throw new RatchetError('ARGUMENT_INVALID', 'this VMM does not migrate, so no grant can end with a migration');
-      await this.vmm.whenMigrationEnds(migrationEnded.resolve);
-    }
-    const grant = await this.#grant({
-      request,
-      target,
-      throughEpoch,
-      ...(uses === undefined ? {} : { uses }),
-      ...(forMs === undefined ? {} : { forMs }),
-      ...(until === undefined ? {} : { until: 'the migration has ended' }),
-    });
-    void migrationEnded.promise.then(() => grant.revoke()).catch(() => undefined);
-    return grant;
+    return await grantMore(this.#granting, options);
   }
 
   /** False when it had ended before. */
@@ -476,13 +352,8 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
   }
 
   /** For one operation of the adapter. What the profile grants for good needs no grant, and what it lets nobody grant is refused by the request itself. */
-  async lease({ request, target, uses, until }: Lease): Promise<AsyncDisposable> {
-    const stage = this.#parts.profile.stages[this.#engine.epoch];
-    // A star in a name would be a pattern.
-    const ceiling = stage === undefined || target.includes('*') ? undefined : ceilingOf(stage, request, target);
-    if (ceiling?.mayGrant !== true) return noLease;
-    const throughEpoch = this.#engine.epoch;
-    return await this.#grant({ request, target, throughEpoch, until, ...(uses === undefined ? {} : { uses }) });
+  async lease(lease: Lease): Promise<AsyncDisposable> {
+    return await grantLease(this.#granting, lease);
   }
 
   /** For the adapter: the VMM's own TCP connections to the address, to set their options. */
@@ -491,9 +362,9 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     return ownConnections({ pid: this.pid, pidfd: this.#parts.process.pidfd.fd }, address);
   }
 
-  async #grant(terms: GrantRequest): Promise<RuntimeGrant> {
-    const { client } = this.#parts.broker.current;
-    return new RuntimeGrant(client, await client.grant(terms), terms);
+  get #granting(): Granting {
+    const { profile, broker } = this.#parts;
+    return { client: () => broker.current.client, profile, epoch: this.#engine.epoch, vmm: this.vmm };
   }
 
   /** Asks the VMM's process to end (SIGTERM). */
@@ -519,32 +390,6 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
-  }
-
-  async #followBroker(): Promise<void> {
-    for (;;) {
-      const { client, pid } = this.#parts.broker.current;
-      for await (const event of client.events) this.events.push(this.#completed(event));
-      this.#brokerAlive = false;
-      if (this.#ended) return;
-      const next = await this.#parts.broker.takeOver(this.#brokerEpoch, (client) => this.#engine.tellSuccessor(client));
-      if (this.#ended) return;
-      if (next === undefined) {
-        this.events.emit('broker', {
-          what: 'ended',
-          pid,
-          next: 'brokered calls of the VMM now fail with ENOSYS; the VMM itself goes on',
-        });
-        return;
-      }
-      this.#brokerAlive = true;
-      this.events.emit('broker', {
-        what: 'replaced',
-        pid,
-        newPid: next.pid,
-        next: 'stage, counters and grants go on; calls and requests that were under way have failed (EIO)',
-      });
-    }
   }
 
   /** The broker knows no roles and no features; a refusal gets them here. */

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { controlEvents, controlRequest } from '../../core/control/client.ts';
 import type { EnforcementReport } from '../../core/launch/report.ts';
-import type { SandboxStatus } from '../../core/launch/sandbox.ts';
+import type { SandboxStatus } from '../../core/launch/sandbox-status.ts';
 import { childrenOf, commandLine, Pinned, waitFor } from '../launch/processes.ts';
 import { bareVmm, ratchet, type Started, startRatchet } from './ratchet.ts';
 

@@ -10,7 +10,7 @@ import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { bindListening } from '../../core/control/bind-listening.ts';
 import { controlRequest } from '../../core/control/client.ts';
-import type { SandboxStatus } from '../../core/launch/sandbox.ts';
+import type { SandboxStatus } from '../../core/launch/sandbox-status.ts';
 import { OwnedFd } from '../../core/owned-fd.ts';
 import { addressToSockaddr, socketFamily } from '../../core/policy/address/index.ts';
 import { native } from '../../native/index.ts';

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// What confines a VMM besides its filters: tightened before each stage's filter, and looked at again for each report.
+import { RatchetError } from '../errors.ts';
+import type { Cgroup } from '../layers/cgroup.ts';
+import { tightenLayers } from '../layers/enter-stage.ts';
+import type { LayerPlan } from '../layers/plan.ts';
+import { verifyLayers } from '../layers/verify.ts';
+import type { Mechanism } from './report.ts';
+
+export interface SandboxLayers {
+  readonly plan: LayerPlan;
+  /** What was looked at before its first instruction. */
+  readonly atBirth: readonly Mechanism[];
+  readonly cgroup: Cgroup | undefined;
+}
+
+/**
+ * From outside, and first: a program that waits for a later stage has nothing to gain by what it loses. `assertAlive` throws when it has ended.
+ * @throws RatchetError VERIFICATION_FAILED, or of a step.
+ */
+export async function enterLayers(
+  { plan, cgroup }: SandboxLayers,
+  options: {
+    readonly pid: number;
+    readonly pidfd: number;
+    readonly epoch: number;
+    readonly deadlineMs: number;
+    readonly assertAlive: () => void;
+  },
+): Promise<void> {
+  const { pid, pidfd, epoch, deadlineMs, assertAlive } = options;
+  await tightenLayers({ pid, pidfd, plan, cgroup, epoch, deadlineMs });
+  assertAlive();
+  const failed = verifyLayers(pid, plan, { epoch }).find(({ state }) => state === 'partial');
+  if (failed !== undefined)
+    throw new RatchetError('VERIFICATION_FAILED', `the layer ${failed.name} is not as it should be: ${failed.reason}`, {
+      next: 'the VMM was killed; look at who else has changed it',
+    });
+}
+
+/** One row a layer. @throws when the process is gone. */
+export function attestLayers(
+  { plan, atBirth, cgroup }: SandboxLayers,
+  pid: number,
+  epoch: number,
+): readonly Mechanism[] {
+  return [...verifyLayers(pid, plan, { epoch }), ...(cgroup?.verify(pid) ?? []), ...atBirth];
+}
