@@ -49,8 +49,17 @@ export class Channel {
     this.#watch = this.#listen(false);
   }
 
+  /** Takes the fds. A message that cannot be written ends this channel, and nothing else. */
   send(message: ServerMessage, fds: readonly OwnedFd[] = []): void {
-    this.#push({ data: encodeServerMessage(message), fds, isEvent: false });
+    let data: Uint8Array;
+    try {
+      data = encodeServerMessage(message);
+    } catch (error) {
+      for (const fd of fds) fd.close();
+      this.#end(error);
+      return;
+    }
+    this.#push({ data, fds, isEvent: false });
   }
 
   sendEvent(event: BrokerEvent): void {

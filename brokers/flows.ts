@@ -41,6 +41,9 @@ export class Flows {
   readonly #max: number;
   readonly #flows = new Map<number, Flow>();
   readonly #seen = new Set<string>();
+  /** Taken from the addon, and not told yet. */
+  readonly #untold: FlowRecord[] = [];
+  #countedOnly = 0;
   #next = 1;
   #reported: bigint;
   #idle: NodeJS.Timeout | undefined;
@@ -121,10 +124,15 @@ export class Flows {
     const records = native.takeFlowRecords({ trail: this.#trail });
     const served = this.#count;
     const decided = Number(served - this.#reported);
-    if (decided === 0) return;
+    if (decided === 0 && this.#untold.length === 0) return;
     this.#reported = served;
-    for (const record of records) this.#tell(record);
-    this.#reporter.countedOnly(decided - records.length);
+    this.#untold.push(...records);
+    this.#countedOnly += decided - records.length;
+    // Telling one may find that the launcher has gone, and end the broker: that asks again from within, and must find what is left.
+    for (let record = this.#untold.shift(); record !== undefined; record = this.#untold.shift()) this.#tell(record);
+    const countedOnly = this.#countedOnly;
+    this.#countedOnly = 0;
+    this.#reporter.countedOnly(countedOnly);
     const roomInMs = this.#reporter.roomForGrantInMs;
     this.#tellFrom[0] = roomInMs === 0 ? 0n : process.hrtime.bigint() + BigInt(Math.ceil(roomInMs * 1e6));
   }

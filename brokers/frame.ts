@@ -21,6 +21,9 @@ export interface MadeConnection {
 /** Any number that no request has at hand: it takes the place of one, to see whether the place is right. */
 const otherId = 0x5a5a_a5a5_5aa5_a55an;
 
+/** Each costs a decoding, and a client may write what looks like its number as often as it likes. */
+const maxPlaces = 8;
+
 export class Frame {
   readonly #bytes: Uint8Array;
   readonly #door: Door;
@@ -77,11 +80,12 @@ function okFrame(id: bigint): Uint8Array {
   return encodeServerMessage({ class: 'ok', value: {}, type: 'result', id });
 }
 
-/** Where the 8 bytes of the number are: the place where another number makes the same request with that number. Undefined when it is written in fewer. */
+/** Where the 8 bytes of the number are: the place where another number makes the same request with that number. Undefined when it is written in fewer, or is not among the first that look like it. */
 export function placeOfId(bytes: Uint8Array, request: Request): number | undefined {
   const frame = Buffer.from(bytes);
   const written = idBytes(request.id);
-  for (let at = frame.indexOf(written); at >= 0; at = frame.indexOf(written, at + 1)) {
+  let at = frame.indexOf(written);
+  for (let tried = 0; at >= 0 && tried < maxPlaces; tried += 1, at = frame.indexOf(written, at + 1)) {
     const other = Buffer.from(frame);
     other.set(idBytes(otherId), at);
     try {

@@ -69,10 +69,10 @@ export class Reporter {
   }
 
   refusal(refusal: Refusal): void {
-    this.catchUp();
     if (refusal.soak === 'permitted') this.allowed += 1;
     else this.denied += 1;
     this.onCount();
+    this.#catchUpBefore(this.#refusals);
     if (!this.#refusals.take()) {
       this.#summariseSoon();
       return;
@@ -111,9 +111,9 @@ export class Reporter {
   }
 
   granted(granted: Granted): void {
-    this.catchUp();
     this.allowed += 1;
     this.onCount();
+    this.#catchUpBefore(this.#grants);
     this.#tellGranted(granted, sinceUs(granted.startedMs));
   }
 
@@ -127,6 +127,13 @@ export class Reporter {
     this.#grants.holdBack(count);
     // Until there is room again nobody is told of what flows decide.
     if (count > 0 || !this.#grants.hasRoom) this.#summariseSoon();
+  }
+
+  /** Catching up may find that the launcher has gone, and end the broker: then this decision is in the last sum. */
+  #catchUpBefore(told: TokenBucket): void {
+    told.holdBack(1);
+    this.catchUp();
+    told.holdBack(-1);
   }
 
   #tellGranted(granted: Omit<Granted, 'startedMs'>, us: number): void {
@@ -236,13 +243,15 @@ export class Reporter {
     clearTimeout(this.#summary);
     this.#summary = undefined;
     this.catchUp();
-    const refusals = this.#refusals.drain();
-    const grants = this.#grants.drain();
     this.#file.flush();
-    const unwritten = this.#file.drain();
-    if (unwritten > 0) this.broker('log lines that could not be written', { count: unwritten });
-    if (refusals > 0) this.broker('refusals that were counted only', { count: refusals });
-    if (grants > 0) this.broker('grants that were counted only', { count: grants });
+    // Each is taken when it is told: that may end the broker, which sums up what is left.
+    this.#tellSum('log lines that could not be written', this.#file.drain());
+    this.#tellSum('refusals that were counted only', this.#refusals.drain());
+    this.#tellSum('grants that were counted only', this.#grants.drain());
+  }
+
+  #tellSum(what: string, count: number): void {
+    if (count > 0) this.broker(what, { count });
   }
 }
 

@@ -28,10 +28,11 @@ export const protocolLimits = {
 } as const;
 
 const maxTextBytes = 1024;
+const maxId = 0xffff_ffff_ffff_ffffn;
 const text = z.string().max(maxTextBytes);
 /** u64, never 0. Small ones may arrive in a shorter msgpack form. */
 const id = z.union([
-  z.bigint().min(1n).max(0xffff_ffff_ffff_ffffn),
+  z.bigint().min(1n).max(maxId),
   z.number().int().min(1).max(Number.MAX_SAFE_INTEGER).transform(BigInt),
 ]);
 const epoch = z.number().int().min(0).max(255);
@@ -358,7 +359,8 @@ export function decodeServerMessage(bytes: Uint8Array): ServerMessage {
 function plainConnect(decoded: unknown): Request | undefined {
   if (typeof decoded !== 'object' || decoded === null || Object.keys(decoded).length !== 4) return undefined;
   const { type, id, address, timeoutMs } = decoded as Readonly<Record<string, unknown>>;
-  if (type !== 'connect' || typeof id !== 'bigint' || id < 1n) return undefined;
+  // A msgpack extension makes bigints of any size.
+  if (type !== 'connect' || typeof id !== 'bigint' || id < 1n || id > maxId) return undefined;
   if (typeof address !== 'string' || address.length > maxTextBytes) return undefined;
   if (typeof timeoutMs !== 'number' || !Number.isInteger(timeoutMs)) return undefined;
   if (timeoutMs < 1 || timeoutMs > protocolLimits.maxTimeoutMs) return undefined;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { placeOfId } from '../../brokers/frame.ts';
 import { encodeFrame } from '../../core/broker/frame.ts';
 import {
   decodeProfile,
@@ -13,6 +14,7 @@ import {
   type Request,
 } from '../../core/broker/protocol.ts';
 import type { RatchetError } from '../../core/errors.ts';
+import { connectFrameWithExtension } from './extension.ts';
 import { profileOf } from './policy.ts';
 
 const protocolError = expect.objectContaining({ code: 'BROKER_PROTOCOL' });
@@ -107,6 +109,35 @@ test('a request to connect without options is read as one with options is', () =
       },
     ),
   );
+});
+
+test('an id that is written as an extension is within its bounds, or a protocol error', () => {
+  const read = (id: bigint, bytes: number): unknown => {
+    try {
+      return decodeRequest(connectFrameWithExtension(id, bytes, '/x')).id;
+    } catch (error) {
+      return (error as RatchetError).code;
+    }
+  };
+  expect(read(3n, 8)).toBe(3n);
+  expect(read(2n ** 64n - 1n, 9)).toBe(2n ** 64n - 1n);
+  for (const id of [2n ** 64n, 2n ** 64n + 1n, 0n, -1n, -(2n ** 64n)]) expect(read(id, 9)).toBe('BROKER_PROTOCOL');
+  expect(read(2n ** 799n, 200)).toBe('BROKER_PROTOCOL');
+  expect(read(-(2n ** 799n), 200)).toBe('BROKER_PROTOCOL');
+});
+
+test('the place of a number that is written over and over is not looked for without end', () => {
+  const id = 0x6161_6161_6161_6161n;
+  const frame = (letters: number): Uint8Array =>
+    encodeRequest({ type: 'connect', id, address: `unix:/${'a'.repeat(letters)}`, timeoutMs: 1000 });
+  const placeOf = (bytes: Uint8Array): number | undefined => placeOfId(bytes, decodeRequest(bytes));
+  expect(placeOf(frame(0))).toBe(Buffer.from(frame(0)).indexOf('aaaaaaaa'));
+  const before = Buffer.from(
+    encodeFrame({ address: `unix:/${'a'.repeat(1000)}`, type: 'connect', id, timeoutMs: 1000 }),
+  );
+  expect(placeOf(before)).toBeUndefined();
+  const few = Buffer.from(encodeFrame({ address: `unix:/${'a'.repeat(10)}`, type: 'connect', id, timeoutMs: 1000 }));
+  expect(placeOf(few)).toBe(few.lastIndexOf('aaaaaaaa'));
 });
 
 test('frames are capped before they are decoded', () => {

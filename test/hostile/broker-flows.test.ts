@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attacks on the flow cache: nothing that was not judged gets what was, and nothing is given by what held a moment ago.
 import { execFileSync } from 'node:child_process';
-import { renameSync, rmSync, symlinkSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { afterEach, expect, test } from 'vitest';
 import { decodeRequest, decodeServerMessage, encodeRequest, protocolLimits } from '../../core/broker/protocol.ts';
 import { OwnedFd } from '../../core/owned-fd.ts';
 import { addressToSockaddr, parseAddress } from '../../core/policy/address/index.ts';
 import { native } from '../../native/index.ts';
+import { connectFrameWithExtension } from '../brokers/extension.ts';
 import { type Packet, World } from '../brokers/flow-worlds.ts';
 import { profileOf } from '../brokers/policy.ts';
 import { fdCount, newJournal, scratch, startBroker } from '../brokers/rig.ts';
@@ -49,6 +50,13 @@ function classOf(packet: Packet | undefined): string {
   if (packet === undefined) return 'end';
   const message = decodeServerMessage(packet.data);
   return message.type === 'result' ? `${message.class} ${packet.fds}` : message.type;
+}
+
+/** Those told, and those in sums. */
+function decisionsIn(trail: string): number {
+  const told = trail.match(/"verdict":"(granted|refused)"/g)?.length ?? 0;
+  const sums = [...trail.matchAll(/"(?:grants|refusals) that were counted only","count":(\d+)/g)];
+  return sums.reduce((sum, [, count]) => sum + Number(count), told);
 }
 
 test('a frame that differs from a known one in any byte is judged by what it says', async () => {
@@ -110,6 +118,20 @@ test('a number that is negative as it is written is no great one', async () => {
   expect(frame[at - 1]).toBe(0xd3);
   frame[at] = 0x80;
   expect(await world.ask(frame)).toBeUndefined();
+});
+
+test.each([
+  ['2^64', 2n ** 64n, 9],
+  ['2^64 + 1', 2n ** 64n + 1n, 9],
+  ['of 100 bytes', 2n ** 791n, 100],
+  ['negative', -1n, 9],
+])('a number that is written as an extension and is %s ends its channel alone', async (_what, id, bytes) => {
+  const world = await worldOf();
+  const fds = fdCount(world.broker.pid);
+  const frame = connectFrameWithExtension(id, bytes, `unix:${world.folder}/a`);
+  expect(await world.ask(frame)).toBeUndefined();
+  await expect.poll(() => fdCount(world.broker.pid)).toBe(fds - 1);
+  expect((await world.broker.client.status()).allowed).toBe(0);
 });
 
 test('numbers of flows and of judged requests are one series', async () => {
@@ -232,6 +254,23 @@ test('every decision of a flow is told, or counted in a sum', async () => {
   expect((counted as { count: number }).count).toBeGreaterThan(0);
   expect(told + summed).toBe(total + 3);
   expect(told).toBeGreaterThanOrEqual(200);
+});
+
+test('what flows decided is told or summed up when the launcher has gone before it could be told', async () => {
+  const world = await worldOf();
+  await warm(world);
+  const { pid, child, client } = world.broker;
+  child.kill('SIGSTOP');
+  await expect.poll(() => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.[0]).toBe('T');
+  const before = world.byFlows;
+  for (let asked = 0; asked < 30; asked += 1) world.send(world.connectFrame(`unix:${world.folder}/a`));
+  world.send(world.connectFrame(`unix:${world.folder}/none`));
+  client.close();
+  child.kill('SIGCONT');
+  await world.broker.exited;
+  expect(world.byFlows).toBe(before + 30);
+  const trail = (await worlds.pop()?.end())?.join('\n') ?? '';
+  expect(decisionsIn(trail)).toBe(3 + 30 + 1);
 });
 
 test('a broker that takes over goes on with the count of what flows answered', async () => {
