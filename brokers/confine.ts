@@ -9,11 +9,23 @@ import { closeSync, openSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import type { Confinement } from '../core/broker/protocol.ts';
 import { OwnedFd } from '../core/owned-fd.ts';
-import { native } from '../native/index.ts';
+import { type NativeError, native } from '../native/index.ts';
 import { atCurrentDirectory, errno } from './linux.ts';
 import { attempt } from './native-errno.ts';
 
 const limit = { data: 2, core: 4, openFiles: 7 } as const;
+
+/** A step of the broker's confinement that the kernel refused. `cause` is the native error. */
+export class StepFailed extends Error {
+  readonly step: string;
+  override readonly cause: NativeError;
+
+  constructor(step: string, cause: NativeError) {
+    super(`${step}: ${cause.message}`);
+    this.step = step;
+    this.cause = cause;
+  }
+}
 
 export class OwnConfinement {
   readonly #stages: Confinement['stages'];
@@ -25,21 +37,26 @@ export class OwnConfinement {
     this.#filesTid = filesTid;
   }
 
+  /** @throws StepFailed */
   static async enter(confinement: Confinement): Promise<OwnConfinement> {
     await stat('/');
-    native.setOwnLimit({ resource: limit.core, value: 0 });
-    native.setOwnLimit({ resource: limit.data, value: confinement.maxDataBytes });
-    native.setOwnLimit({ resource: limit.openFiles, value: confinement.maxFds });
-    native.forbidDumps();
+    step('limits', () => {
+      native.setOwnLimit({ resource: limit.core, value: 0 });
+      native.setOwnLimit({ resource: limit.data, value: confinement.maxDataBytes });
+      native.setOwnLimit({ resource: limit.openFiles, value: confinement.maxFds });
+      native.forbidDumps();
+    });
     const { landlock } = confinement;
     // Without Landlock, which the launcher was told may be missing, the thread is still the only one that may open.
-    const filesTid = native.startFileThread(landlock ?? { handled: 0n, scoped: 0n, rights: [] });
-    native.keepCapabilities({ capabilities: confinement.capabilities });
+    const filesTid = step('the files thread', () =>
+      native.startFileThread(landlock ?? { handled: 0n, scoped: 0n, rights: [] }),
+    );
+    step('capabilities', () => native.keepCapabilities({ capabilities: confinement.capabilities }));
     const own = new OwnConfinement(confinement.stages, filesTid);
     const first = own.#stages[0];
     if (first === undefined) throw new Error('a confinement without stages');
-    native.filterThreads({ program: first.all });
-    own.#addRoles(first);
+    step('the filter of all threads', () => native.filterThreads({ program: first.all }));
+    step('the filters of each thread', () => own.#addRoles(first));
     proveOpeningIsRefused(landlock !== null && !landlock.rights.some(({ path }) => path === '/'));
     return own;
   }
@@ -60,6 +77,14 @@ export class OwnConfinement {
   #addRoles(stage: Confinement['stages'][number]): void {
     native.filterEachThread({ program: stage.main, except: this.#filesTid });
     native.filterFileThread({ program: stage.files });
+  }
+}
+
+function step<T>(name: string, take: () => T): T {
+  try {
+    return take();
+  } catch (cause) {
+    throw new StepFailed(name, cause as NativeError);
   }
 }
 

@@ -5,14 +5,20 @@
 import { closeSync, readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
-import { type BrokerEvent, decodeConfinement, decodeProfile, journalBytes } from '../core/broker/protocol.ts';
+import {
+  type BrokerEvent,
+  decodeConfinement,
+  decodeProfile,
+  encodeServerMessage,
+  journalBytes,
+} from '../core/broker/protocol.ts';
 import { native } from '../native/index.ts';
 import { Agents } from './agents.ts';
 import { Authority } from './authority.ts';
 import { BoundFiles } from './bound-files.ts';
 import type { Broker } from './broker.ts';
 import { Channel } from './channel.ts';
-import { OwnConfinement } from './confine.ts';
+import { OwnConfinement, StepFailed } from './confine.ts';
 import { Flows, maxFlows } from './flows.ts';
 import { closeInheritedFds } from './inherited-fds.ts';
 import { Journal, monotonicMs } from './journal.ts';
@@ -60,7 +66,7 @@ async function main(): Promise<void> {
   const stages = new Stages(profile);
   const journal = new Journal(native.mapShared({ fd: journalFd, bytes: journalBytes }));
   closeSync(journalFd);
-  const own = await OwnConfinement.enter(confinement);
+  const own = await OwnConfinement.enter(confinement).catch(giveUp);
 
   // The hello comes first, whatever there is to tell of the broker before.
   const early: BrokerEvent[] = [];
@@ -150,6 +156,16 @@ async function main(): Promise<void> {
   conversation.greet();
   tell = (event) => channel.sendEvent(event);
   early.forEach(tell);
+}
+
+/** In place of the hello, so that the launcher can tell its user what to mend. The error itself ends the process, into its log. */
+function giveUp(error: unknown): never {
+  if (error instanceof StepFailed) {
+    const { syscall, errno } = error.cause;
+    const data = encodeServerMessage({ type: 'unconfined', step: error.step, syscall, errno });
+    native.sendMessage({ fd: channelFd, data, fds: [] });
+  }
+  throw error;
 }
 
 /**

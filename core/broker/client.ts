@@ -65,7 +65,7 @@ export class BrokerClient {
     this.closed = this.#requests.closed;
   }
 
-  /** The broker's hello, once it serves. @throws RatchetError BROKER_DIED, BROKER_PROTOCOL. */
+  /** The broker's hello, once it serves. @throws RatchetError SELF_FAILED, BROKER_DIED, BROKER_PROTOCOL. */
   ready(): Promise<Hello> {
     return this.#requests.ready();
   }

@@ -338,7 +338,17 @@ const start = z.strictObject({ type: z.literal('start'), number: orderNumber, pr
 
 export type StartOrder = z.infer<typeof start>;
 
-const serverMessage = z.union([hello, result, z.strictObject({ type: z.literal('event'), event }), start]);
+/** In place of the hello: the broker could not take away from itself what it does not need, and ends. `errno` of the call `syscall`. */
+const unconfined = z.strictObject({
+  type: z.literal('unconfined'),
+  step: z.string().max(64),
+  syscall: z.string().max(64),
+  errno: z.number().int().min(1).max(4095),
+});
+
+export type Unconfined = z.infer<typeof unconfined>;
+
+const serverMessage = z.union([hello, result, z.strictObject({ type: z.literal('event'), event }), start, unconfined]);
 
 export type ServerMessage = z.infer<typeof serverMessage>;
 

@@ -18,7 +18,7 @@ import {
   type ServerMessage,
   type StartOrder,
 } from './protocol.ts';
-import { died, errorOf, timedOut, unexpected } from './request-errors.ts';
+import { died, errorOf, selfFailed, timedOut, unexpected } from './request-errors.ts';
 
 /** How long after the broker's own deadline the client gives up. Covers the way there and back. */
 const graceMs = 1000;
@@ -164,13 +164,16 @@ export class RequestChannel {
   }
 
   #dispatch(message: ServerMessage, fds: OwnedFd[]): void {
-    if ((message.type === 'hello') === this.#greeted) throw unexpected(`a ${message.type} message out of turn`);
+    const isFirst = message.type === 'hello' || message.type === 'unconfined';
+    if (isFirst === this.#greeted) throw unexpected(`a ${message.type} message out of turn`);
     switch (message.type) {
       case 'hello':
         if (fds.length > 0) throw unexpected('an fd with the hello');
         this.#greeted = true;
         this.#hello.resolve(message);
         return;
+      case 'unconfined':
+        throw selfFailed(message);
       case 'event':
         if (fds.length > 0) throw unexpected('an fd with an event');
         this.events.push(message.event);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a request to the broker fails with.
+import { constants } from 'node:os';
 import { errnoName } from '../errno-name.ts';
 import { RatchetError } from '../errors.ts';
-import type { Result } from './protocol.ts';
+import type { Result, Unconfined } from './protocol.ts';
 
 /** The broker has answered, and said no. */
 export function errorOf(result: Exclude<Result, { class: 'ok' }>, subject: string): RatchetError {
@@ -37,6 +38,18 @@ export function died(subject: string, cause?: unknown): RatchetError {
   return new RatchetError('BROKER_DIED', `${subject}: the broker is gone`, {
     next: 'the VMM goes on without brokered calls; start a new VM to have them again',
     ...(cause === undefined ? {} : { cause }),
+  });
+}
+
+/** SELF_FAILED, in place of a hello. */
+export function selfFailed({ step, syscall, errno }: Unconfined): RatchetError {
+  // Each thread is asked by a signal, and all processes of a user together may have so many waiting.
+  const noSignals = syscall === 'tgkill' && errno === constants.errno.EAGAIN;
+  return new RatchetError('SELF_FAILED', `the broker could not confine itself: step ${step}: ${syscall} failed`, {
+    errno: errnoName(errno),
+    next: noSignals
+      ? "this user's processes have as many signals waiting as they may (SigQ in /proc/self/status): end the one that takes none, or raise the limit (prlimit --sigpending, LimitSIGPENDING)"
+      : 'look at the broker log',
   });
 }
 

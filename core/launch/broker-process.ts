@@ -78,6 +78,7 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerProcess
         next: 'new namespaces take CAP_SYS_ADMIN',
         cause,
       });
+    if (cause instanceof RatchetError && cause.code === 'SELF_FAILED') throw cause;
     throw new RatchetError('BROKER_DIED', 'the broker did not come up', {
       next: 'build the checkout with `npm run build` and look at the broker log',
       cause,

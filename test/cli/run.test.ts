@@ -85,6 +85,15 @@ describe('the status of run', () => {
     expect(ended.stderr).toMatch(/step exec-fd \(E\w+\) - raise the hard limit.*LimitNOFILE/);
   });
 
+  test('no room for signals, by which the broker confines its threads, names the step, the errno and the cure', async () => {
+    const { status, stderr } = await startRatchet(['run', ...bareVmm], ['prlimit', '--sigpending=0:0', '--']).ended;
+    expect(status).toBe(125);
+    expect(stderr).toMatch(
+      /^ratchet: the broker could not confine itself: step capabilities: tgkill failed \(EAGAIN\) - .*SigQ in \/proc\/self\/status/,
+    );
+    expect(stderr).not.toContain('npm run build');
+  });
+
   test.each([
     ['--', /there is nothing to run - give a VMM after --/],
     ['--allow connect BARE', /--allow connect is not a grant - write connect=ADDR/],
