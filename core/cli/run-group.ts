@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-import { writeFileSync } from 'node:fs';
 import { controlledGroup } from '../control/group-commands.ts';
 import { bindControl } from '../control/server.ts';
 import { RatchetError } from '../errors.ts';
-import type { Group } from '../group/group.ts';
 import { launchGroup } from '../group/launch-group.ts';
 import { EventStream, type SandboxEvent } from '../launch/events.ts';
 import { shellStatus } from '../launch/exit-status.ts';
 import { printRefusals } from '../launch/print-refusals.ts';
 import type { ServiceManager } from '../systemd/service-manager.ts';
+import { keepReport } from './keep-report.ts';
 import { complain } from './output.ts';
 
 export interface RunGroupOptions {
@@ -74,17 +73,4 @@ async function printEnds(events: AsyncIterable<SandboxEvent>): Promise<void> {
           ? `member ${event['member']} was restarted, pid ${event['pid']}`
           : `${event['words']}: ${event['next']}`,
       );
-}
-
-/** The report at first, and after each restart and stage change. A disk that is full must not end the group. */
-async function keepReport(group: Group, file: string, changes: AsyncIterator<SandboxEvent>): Promise<void> {
-  for (let next: IteratorResult<SandboxEvent> | undefined; next?.done !== true; next = await changes.next()) {
-    const type = next?.value.type;
-    if (next !== undefined && !(type === 'member' || (type === 'stage' && 'threads' in next.value))) continue;
-    try {
-      writeFileSync(file, `${JSON.stringify(await group.attest())}\n`);
-    } catch (error) {
-      complain(`the report ${file} could not be written: ${(error as Error).message}`);
-    }
-  }
 }

@@ -1,48 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-import { closeSync, openSync } from 'node:fs';
-import { resolve } from 'node:path';
-import { type Command, InvalidArgumentError } from 'commander';
-import { controlledSandbox } from '../control/commands.ts';
-import type { ControlServer } from '../control/server.ts';
+import type { Command } from 'commander';
 import { RatchetError } from '../errors.ts';
-import { type BrokerNamespace, brokerNamespaces } from '../launch/broker-namespaces.ts';
-import { EventStream, type SandboxEvent } from '../launch/events.ts';
-import { shellStatus } from '../launch/exit-status.ts';
-import { launchVmm } from '../launch/launch.ts';
-import { printRefusals } from '../launch/print-refusals.ts';
-import type { Sandbox } from '../launch/sandbox.ts';
-import { type Grant, parseGrant } from '../policy/index.ts';
-import { openDoors } from '../systemd/doors.ts';
+import { brokerNamespaces } from '../launch/broker-namespaces.ts';
 import { ServiceManager } from '../systemd/service-manager.ts';
-import { tellManager } from '../systemd/tell-manager.ts';
-import type { Vmm } from '../vmm/vmm.ts';
 import { collect } from './collect.ts';
 import { detach } from './detach.ts';
+import { checkWritable } from './keep-report.ts';
 import { complain } from './output.ts';
-import { replaceFile } from './replace-file.ts';
 import { parseVariables, runGroup } from './run-group.ts';
-
-interface RunOptions {
-  readonly group?: string;
-  readonly incoming?: boolean;
-  readonly set: readonly string[];
-  readonly profile?: string;
-  readonly feature: readonly string[];
-  readonly allow: readonly string[];
-  readonly mayGrant: readonly string[];
-  readonly control?: string;
-  readonly detach?: boolean;
-  readonly report?: string;
-  readonly until?: string;
-  readonly keepCapabilities?: boolean;
-  readonly optional: readonly string[];
-  readonly soak?: true | string;
-  readonly maxRefusals?: number;
-  readonly trail?: string;
-  readonly agents?: string;
-  readonly brokerRestarts?: number;
-  readonly brokerNamespaces?: readonly BrokerNamespace[];
-}
+import { controlPath, misuse, parseCount, parseCountOrNone, parseNamespaces, type RunOptions } from './run-options.ts';
+import { runVmm } from './run-vmm.ts';
+import { whenSignalled } from './when-signalled.ts';
 
 const ownFailure = 125;
 
@@ -119,7 +87,7 @@ Example:
 async function runEither([program, ...args]: readonly string[], options: RunOptions): Promise<number> {
   if (options.group === undefined) {
     if (options.incoming === true) throw misuse('--incoming without --group', 'give the VMM its own -incoming');
-    if (program !== undefined) return await run([program, ...args], options);
+    if (program !== undefined) return await runVmm([program, ...args], options);
     throw misuse('there is nothing to run', 'give a VMM after --, or --group FILE');
   }
   if (program !== undefined) throw misuse(`--group runs no ${program}`, 'name it in the group file');
@@ -161,160 +129,3 @@ const notForGroups = [
   'optional',
   'keepCapabilities',
 ] as const;
-
-function parseNamespaces(text: string): readonly BrokerNamespace[] {
-  return text.split(',').map((name) => {
-    const kind = brokerNamespaces.find((each) => each === name);
-    if (kind === undefined)
-      throw misuse(`${JSON.stringify(name)} is no kind of namespace`, `write some of ${brokerNamespaces.join(', ')}`);
-    return kind;
-  });
-}
-
-/** @throws RatchetError ARGUMENT_INVALID when there has to be one. */
-function controlPath({ control, detach }: RunOptions): string | undefined {
-  if (control !== undefined) return resolve(control);
-  if (detach === true) throw misuse('--detach without --control', 'give a path by which it is reached afterwards');
-  return undefined;
-}
-
-function misuse(what: string, next: string): RatchetError {
-  return new RatchetError('ARGUMENT_INVALID', what, { next });
-}
-
-/** A terminal sends Ctrl-C to the VMM as well, which then ends by itself. `status`: of the first signal that came. */
-function whenSignalled(): { readonly signal: AbortSignal; readonly status: () => number | undefined } {
-  const ending = new AbortController();
-  let status: number | undefined;
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-    process.on(signal, () => {
-      status ??= shellStatus({ code: null, signal });
-      ending.abort(new Error(`ended by ${signal}`));
-    });
-  return { signal: ending.signal, status: () => status };
-}
-
-async function run(command: readonly [string, ...string[]], options: RunOptions): Promise<number> {
-  const allow: Grant[] = options.allow.map((text) => parseGrant(text, '--allow'));
-  const mayGrant: Grant[] = options.mayGrant.map((text) => parseGrant(text, '--may-grant'));
-  if (options.report !== undefined) checkWritable(options.report);
-  const control = controlPath(options);
-  if (options.detach === true) return await detach(control ?? '');
-  const { signal: ending, status: signalStatus } = whenSignalled();
-  const manager = ServiceManager.find(complain);
-  const { control: server, agents, ownedPaths } = await openDoors({ control, agents: options.agents }, manager);
-  const events = new EventStream();
-  const told = printRefusals(events, complain);
-  let sandbox: Sandbox<Vmm> | undefined;
-  try {
-    sandbox = await launchVmm({
-      command,
-      features: options.feature,
-      allow,
-      mayGrant,
-      stdio: ['inherit', 'inherit', 'inherit'],
-      keepCapabilities: options.keepCapabilities ?? false,
-      optional: options.optional.map(parseOptional),
-      ...(options.soak === undefined ? {} : { soak: options.soak === true ? true : options.soak.split(',') }),
-      ...(options.maxRefusals === undefined ? {} : { maxRefusals: options.maxRefusals }),
-      ...(options.trail === undefined ? {} : { trail: options.trail }),
-      ...(agents === undefined ? {} : { agents }),
-      ...(options.brokerRestarts === undefined ? {} : { brokerRestarts: options.brokerRestarts }),
-      ...(options.brokerNamespaces === undefined ? {} : { brokerNamespaces: options.brokerNamespaces }),
-      signal: ending,
-      events,
-      ...(options.profile === undefined ? {} : { profile: options.profile }),
-      ...(options.until === undefined ? {} : { until: options.until }),
-      ownedPaths,
-    });
-    if (manager !== undefined) void tellManager(sandbox, manager, ending);
-    return await follow(sandbox, { ending, server, report: options.report });
-  } catch (error) {
-    // Given up before there was a VM to end with a status of its own.
-    const status = signalStatus();
-    if (sandbox === undefined && status !== undefined) return status;
-    throw error;
-  } finally {
-    manager?.stopping();
-    await sandbox?.close();
-    events.close();
-    await told;
-    await server?.close();
-    await manager?.close();
-  }
-}
-
-interface Followed {
-  readonly ending: AbortSignal;
-  readonly server: ControlServer | undefined;
-  readonly report: string | undefined;
-}
-
-/** Serves the sandbox until its VMM ends, and gives the VMM's status. */
-async function follow(sandbox: Sandbox<Vmm>, { ending, server, report }: Followed): Promise<number> {
-  const reported = report === undefined ? undefined : writeReports(sandbox, report);
-  if (ending.aborted) void sandbox.close();
-  ending.addEventListener('abort', () => void sandbox.close());
-  server?.serve(controlledSandbox(sandbox));
-  process.on('SIGUSR2', () => void enterNext(sandbox));
-  const status = await sandbox.exited;
-  await reported;
-  return shellStatus(status);
-}
-
-/** What SIGUSR2 asks for. A failure that ended the VMM is seen by its end; after any other it goes on where it was. */
-async function enterNext(sandbox: Sandbox<Vmm>): Promise<void> {
-  const next = sandbox.stages[sandbox.stages.indexOf(sandbox.stage) + 1];
-  if (next === undefined) return complain(`${sandbox.stage} is the last stage`);
-  await sandbox.enter(next).catch((error: Error) => complain(error.message));
-}
-
-function parseOptional(name: string): 'broker-landlock' {
-  if (name === 'broker-landlock') return name;
-  throw new RatchetError('ARGUMENT_INVALID', `--optional ${name}: there is no such mechanism that may be missing`, {
-    next: 'the only one is broker-landlock',
-  });
-}
-
-function parseCount(text: string): number {
-  const count = Number(text);
-  if (!Number.isSafeInteger(count) || count < 1) throw new InvalidArgumentError('give a whole number above 0');
-  return count;
-}
-
-function parseCountOrNone(text: string): number {
-  return text === '0' ? 0 : parseCount(text);
-}
-
-/** Asked before a VM is started. @throws RatchetError ARGUMENT_INVALID. */
-function checkWritable(file: string): void {
-  try {
-    closeSync(openSync(file, 'a'));
-  } catch (cause) {
-    throw new RatchetError('ARGUMENT_INVALID', `the report ${file} cannot be written`, {
-      errno: (cause as NodeJS.ErrnoException).code ?? 'EIO',
-      next: 'give a file in a folder that exists',
-      cause,
-    });
-  }
-}
-
-/** One report now and one after each stage change. A disk that is full must not end the VM. */
-async function writeReports(sandbox: Sandbox<Vmm>, file: string): Promise<void> {
-  const changes = sandbox.events[Symbol.asyncIterator]();
-  let next: IteratorResult<SandboxEvent> | undefined;
-  do {
-    // The broker tells of the stage too, before the filter is on: only the launcher's own event counts threads.
-    if (next === undefined || (next.value.type === 'stage' && 'threads' in next.value))
-      await writeReport(sandbox, file);
-    next = await changes.next();
-  } while (next.done !== true);
-}
-
-async function writeReport(sandbox: Sandbox<Vmm>, file: string): Promise<void> {
-  try {
-    replaceFile(file, `${JSON.stringify(await sandbox.attest())}\n`);
-  } catch (error) {
-    complain(`the report ${file} could not be written: ${(error as Error).message}`);
-  }
-}
