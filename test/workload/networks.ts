@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { execFileSync } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { OwnedFd } from '../../core/owned-fd.ts';
 import { addressToSockaddr, parseAddress, socketFamily } from '../../core/policy/address/index.ts';
 import { native } from '../../native/index.ts';
 import { waitFor } from '../launch/processes.ts';
 import type { Scene } from '../matrix/scene.ts';
+import { startEcho } from '../matrix/support/echo.ts';
 import { knowsVhostUser, startPasst } from '../matrix/support/passt.ts';
 import { guestMs, type Vm } from '../matrix/vm.ts';
 import { bytesPerTurn, type Load, type Machines } from './load.ts';
@@ -31,19 +30,6 @@ async function plugNic(scene: Scene, vm: Vm, netdev: string, address: string): P
   await vm.shell(`ip address add ${address}/24 dev ${name}; ip link set ${name} up`);
 }
 let macs = 1;
-
-/** Gives back what it gets. */
-async function startEcho(scene: Scene, host: string): Promise<number> {
-  const server = createServer({ allowHalfOpen: true }, (socket) => {
-    socket.on('error', () => undefined);
-    socket.pipe(socket);
-  });
-  server.listen(0, host);
-  await once(server, 'listening');
-  scene.onEnd(() => server.close());
-  const address = server.address();
-  return typeof address === 'object' && address !== null ? address.port : 0;
-}
 
 const echoPort = 7;
 const echoing = new WeakSet<Vm>();

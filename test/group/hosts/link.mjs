@@ -14,32 +14,7 @@ const packet = Buffer.alloc(65_536);
 let isCut = false;
 let mark = { bytes: Number.POSITIVE_INFINITY, cuts: false };
 
-const ways = [
-  {
-    from: 3,
-    to: 4,
-    random: randomFrom(seed),
-    queue: [],
-    freeAt: 0,
-    lastDue: 0,
-    timer: undefined,
-    bytes: 0,
-    packets: 0,
-    lost: 0,
-  },
-  {
-    from: 4,
-    to: 3,
-    random: randomFrom(seed + 1),
-    queue: [],
-    freeAt: 0,
-    lastDue: 0,
-    timer: undefined,
-    bytes: 0,
-    packets: 0,
-    lost: 0,
-  },
-];
+const ways = [wayFrom(3, 4, seed), wayFrom(4, 3, seed + 1)];
 
 const watches = ways.map((way) => {
   native.setStatusFlags({ fd: way.from, flags: native.getStatusFlags({ fd: way.from }) | constants.O_NONBLOCK });
@@ -55,6 +30,21 @@ for await (const line of createInterface({ input: process.stdin })) {
 for (const watch of watches) watch.close();
 for (const { timer } of ways) clearTimeout(timer);
 process.stdout.write(`${JSON.stringify(ways.map(({ bytes, packets, lost }) => ({ bytes, packets, lost })))}\n`);
+
+function wayFrom(from, to, start) {
+  return {
+    from,
+    to,
+    random: randomFrom(start),
+    queue: [],
+    freeAt: 0,
+    lastDue: 0,
+    timer: undefined,
+    bytes: 0,
+    packets: 0,
+    lost: 0,
+  };
+}
 
 function cut() {
   isCut = true;

@@ -1,23 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import { once } from 'node:events';
-import { createServer } from 'node:net';
 import type { Scene } from '../scene.ts';
 import type { Vm } from '../vm.ts';
+import { startEcho } from './echo.ts';
 
 const bytesATurn = 1024 * 1024;
-
-/** Takes what comes and gives it back, until the row ends; resolves with its port. */
-async function startEcho(scene: Scene, host: string): Promise<number> {
-  const server = createServer((socket) => {
-    socket.on('error', () => undefined);
-    socket.pipe(socket);
-  });
-  server.listen(0, host);
-  await once(server, 'listening');
-  scene.onEnd(() => server.close());
-  const address = server.address();
-  return typeof address === 'object' && address !== null ? address.port : 0;
-}
 
 /** The guest sends and gets back a megabyte over TCP, again and again. @throws when a byte is not what it was. */
 export async function exchangeBytes(
