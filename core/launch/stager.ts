@@ -69,6 +69,7 @@ export async function startStaged(options: StagedOptions): Promise<StagedProcess
   const streams = openStreams(options.stdio);
   const child = await spawnStager(options, streams, statusTheirs).catch((cause: NodeJS.ErrnoException) => {
     statusOurs.close();
+    endStreams(streams);
     throw new RatchetError('STAGER_FAILED', 'the stager could not be started', {
       errno: cause.code ?? 'EIO',
       next:
