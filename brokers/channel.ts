@@ -45,6 +45,7 @@ export class Channel {
       shut: this.#shut,
       trail: flows.trail,
     });
+    flows.enter(this.door);
     this.#handlers = handlers;
     this.#watch = this.#listen(false);
   }

@@ -21,16 +21,23 @@ export interface Flow {
   readonly asker: Asker | undefined;
 }
 
-/** All doors together. Each may hold a descriptor. */
-export const maxFlows = 64;
-/** Requests that were seen once: only what comes again becomes a flow. */
+/** At one door, of which there are 18 at most. Each may hold a descriptor. */
+export const maxFlows = 32;
+/** Requests that were seen once, at one door: only what comes again becomes a flow. */
 const maxSeen = 256;
-/** A flow keeps the inode of a unix socket, and its file system busy. */
-const idleMs = 10_000;
+/** A flow keeps the inode of a unix socket, and its file system busy: it goes when it was not used from one look to the next. */
+const lookEveryMs = 10_000;
 /** Decisions that wait to be told. */
 const maxRecords = 256;
 /** Time for the one who asked to go on, before the trail is written. */
 const tellDelayMs = 1;
+
+/** What one door knows. Each has its own: who asks at one is not heard at another. */
+interface AtDoor {
+  /** The oldest first. */
+  readonly numbers: Set<number>;
+  readonly seen: Set<string>;
+}
 
 export class Flows {
   readonly #trail: unknown;
@@ -40,13 +47,13 @@ export class Flows {
   readonly #reporter: Reporter;
   readonly #max: number;
   readonly #flows = new Map<number, Flow>();
-  readonly #seen = new Set<string>();
+  readonly #doors = new Map<Door, AtDoor>();
   /** Taken from the addon, and not told yet. */
   readonly #untold: FlowRecord[] = [];
   #countedOnly = 0;
   #next = 1;
   #reported: bigint;
-  #idle: NodeJS.Timeout | undefined;
+  #looks: NodeJS.Timeout | undefined;
 
   /** `served`: one word of the journal. `max` 0: no flow is ever made. */
   constructor(served: BigUint64Array, reporter: Reporter, max: number) {
@@ -78,45 +85,54 @@ export class Flows {
     return this.#flows.get(number);
   }
 
-  /** Whether this came before; what is asked for once only is not worth a flow. */
-  comesAgain(key: string): boolean {
-    if (this.#max === 0) return false;
-    if (this.#seen.delete(key)) return true;
-    this.#seen.add(key);
-    for (const oldest of this.#seen) {
-      if (this.#seen.size <= maxSeen) break;
-      this.#seen.delete(oldest);
-    }
-    return false;
-  }
-
-  /** `install` puts it into its door. @throws NativeError: then there is none. */
-  add(flow: Flow, target: FlowTarget, install: (flow: number, target: FlowTarget) => void): void {
-    const number = this.#next++;
-    install(number, target);
-    this.#flows.set(number, flow);
-    if (this.#flows.size > this.#max) this.report();
-    for (const [oldest, { door }] of this.#flows) {
-      if (this.#flows.size <= this.#max) break;
-      this.#forget(oldest, door);
-    }
-    this.#idle ??= setInterval(() => this.#clearIdle(this.served), idleMs).unref();
-  }
-
-  /** To be called before anything that changes a verdict is answered. */
-  clear(): void {
-    this.#seen.clear();
-    if (this.#flows.size === 0) return;
-    this.report();
-    for (const [number, { door }] of this.#flows) this.#forget(number, door);
-    clearInterval(this.#idle);
-    this.#idle = undefined;
+  /** A door is open, and may have flows until it leaves. */
+  enter(door: Door): void {
+    this.#doors.set(door, { numbers: new Set(), seen: new Set() });
   }
 
   /** The door is closed. */
   leave(door: Door): void {
     this.report();
-    for (const [number, flow] of this.#flows) if (flow.door === door) this.#forget(number, door);
+    for (const number of this.#doors.get(door)?.numbers ?? []) this.#forget(number);
+    this.#doors.delete(door);
+  }
+
+  /** Whether this came before; what is asked for once only is not worth a flow. */
+  comesAgain(door: Door, key: string): boolean {
+    const seen = this.#doors.get(door)?.seen;
+    if (seen === undefined || this.#max === 0) return false;
+    if (seen.delete(key)) return true;
+    seen.add(key);
+    for (const oldest of seen) {
+      if (seen.size <= maxSeen) break;
+      seen.delete(oldest);
+    }
+    return false;
+  }
+
+  /** `install` puts it into its door; false: it was not put there. Nothing is done for a door that is closed. @throws NativeError: then there is none. */
+  add(flow: Flow, target: () => FlowTarget, install: (flow: number, target: FlowTarget) => boolean): void {
+    const numbers = this.#doors.get(flow.door)?.numbers;
+    if (numbers === undefined) return;
+    const number = this.#next++;
+    if (!install(number, target())) return;
+    this.#flows.set(number, flow);
+    numbers.add(number);
+    if (numbers.size > this.#max) this.report();
+    for (const oldest of numbers) {
+      if (numbers.size <= this.#max) break;
+      this.#forget(oldest);
+    }
+    this.#looks ??= setInterval(() => this.#forgetUnused(), lookEveryMs).unref();
+  }
+
+  /** To be called before anything that changes a verdict is answered. */
+  clear(): void {
+    for (const { seen } of this.#doors.values()) seen.clear();
+    if (this.#flows.size === 0) return;
+    this.report();
+    for (const number of this.#flows.keys()) this.#forget(number);
+    this.#stopLooking();
   }
 
   /** Tells what flows decided since this was last asked. */
@@ -149,17 +165,27 @@ export class Flows {
     this.#reporter.grantedByFlow({ asker, stage, request: wish.request, target, errno, rule }, microseconds);
   }
 
-  #forget(number: number, door: Door): void {
+  #forget(number: number): void {
+    const door = this.#flows.get(number)?.door;
+    if (door === undefined) return;
     native.forgetFlow({ door, flow: number });
     this.#flows.delete(number);
+    this.#doors.get(door)?.numbers.delete(number);
   }
 
-  #clearIdle(served: number): void {
-    if (served === this.#servedThen) this.clear();
-    this.#servedThen = served;
+  #forgetUnused(): void {
+    this.report();
+    for (const [door, { numbers }] of this.#doors) {
+      const used = new Set(numbers.size === 0 ? [] : native.takeUsedFlows({ door }));
+      for (const number of numbers) if (!used.has(number)) this.#forget(number);
+    }
+    if (this.#flows.size === 0) this.#stopLooking();
   }
 
-  #servedThen = -1;
+  #stopLooking(): void {
+    clearInterval(this.#looks);
+    this.#looks = undefined;
+  }
 }
 
 /** What connect(2) is given: the address, or the inode that is at the path now. @throws NativeError. */

@@ -27,12 +27,14 @@ const maxPlaces = 8;
 export class Frame {
   readonly #bytes: Uint8Array;
   readonly #door: Door;
+  readonly #isKnown: boolean;
   #begun: Begun | undefined;
 
   constructor(bytes: Uint8Array, door: Door, begun: Begun | undefined) {
     this.#bytes = bytes;
     this.#door = door;
     this.#begun = begun;
+    this.#isKnown = begun !== undefined;
   }
 
   /** The connection that a flow has begun for this request, once. */
@@ -44,8 +46,9 @@ export class Frame {
 
   /** From now on this request is answered by a flow, whatever its number; when it came before. */
   remember({ flows, stages, asker }: Broker, { request, address, family, type, rule }: MadeConnection): void {
+    if (this.#isKnown) return;
     // As a hint alone: the flow's key is the whole frame.
-    if (!flows.comesAgain(`${this.#bytes.length} ${type} ${formatAddress(address)}`)) return;
+    if (!flows.comesAgain(this.#door, `${this.#bytes.length} ${type} ${formatAddress(address)}`)) return;
     const idAt = placeOfId(this.#bytes, request);
     if (idAt === undefined) return;
     const reply = okFrame(otherId);
@@ -54,18 +57,21 @@ export class Frame {
     const flow = { door: this.#door, address, family, wish, rule, stage: stages.current.stage.name, asker };
     // What cannot be pinned any more will be judged when it is asked for.
     attempt(() =>
-      flows.add(flow, targetOf(address, sockaddr), (number, target) =>
-        native.addRequestFlow({
-          door: this.#door,
-          flow: number,
-          domain: family,
-          type,
-          request: this.#bytes,
-          idAt,
-          reply,
-          replyIdAt: Buffer.from(reply).indexOf(idBytes(otherId)),
-          ...target,
-        }),
+      flows.add(
+        flow,
+        () => targetOf(address, sockaddr),
+        (number, target) =>
+          native.addRequestFlow({
+            door: this.#door,
+            flow: number,
+            domain: family,
+            type,
+            request: this.#bytes,
+            idAt,
+            reply,
+            replyIdAt: Buffer.from(reply).indexOf(idBytes(otherId)),
+            ...target,
+          }),
       ),
     );
   }

@@ -125,6 +125,8 @@ async function main(): Promise<void> {
     flows.clear();
     keep();
   };
+  // No flow rests on a grant that is counted.
+  grants.onUse = keep;
   bound.onChange = keep;
   let loop: NotifyLoop | undefined;
   const session: Session = {

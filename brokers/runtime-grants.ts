@@ -57,8 +57,10 @@ export class RuntimeGrants {
   readonly #nowMs: () => number;
   readonly #hosts: PinnedHosts;
   #nextId = 1;
-  /** After every change, and before what it permits is done. */
+  /** When one came or went, and before what that permits is done. */
   onChange: () => void = () => undefined;
+  /** When one was used, and before what it permits is done. */
+  onUse: () => void = () => undefined;
 
   /** The clock must be monotonic. `onEnd` comes once for each grant, after it has stopped to hold. */
   constructor(
@@ -159,7 +161,7 @@ export class RuntimeGrants {
     const entry = this.#byRule.get(rule);
     if (entry === undefined) return undefined;
     entry.usesLeft -= 1;
-    this.onChange();
+    this.onUse();
     // It stays, so that what is under way can still be revoked.
     if (entry.usesLeft <= 0) this.#onEnd(this.#describe(entry), 'used up');
     return { parsed: entry.parsed, good: () => !entry.withdrawn && !this.#isExpired(entry) };

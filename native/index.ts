@@ -223,7 +223,7 @@ export interface Native {
   }): Door;
   /** As receiveMessage with one fd at most, for the next request that no flow answers. */
   receiveRequest(options: { door: Door }): Received & { readonly begun?: Begun };
-  /** Makes a socket, connects it and sends it with `reply`, whenever `request` comes with any number in its 8 bytes at `idAt`. False when a number is not within. */
+  /** Makes a socket, connects it and sends it with `reply`, whenever `request` comes with any number in its 8 bytes at `idAt`. False when a number is not within, or when there is such a flow. */
   addRequestFlow(
     options: FlowTarget & {
       door: Door;
@@ -246,7 +246,7 @@ export interface Native {
   }): Door;
   /** As receiveNotification, for the next call that no flow answers. */
   receiveCall(options: { door: Door }): (Notification & { readonly begun?: Begun }) | undefined;
-  /** Connects the caller's own socket, whenever one of this kind is asked to connect to exactly the bytes `asked`. */
+  /** Connects the caller's own socket, whenever one of this kind is asked to connect to exactly the bytes `asked`. False when there is such a flow. */
   addCallFlow(
     options: FlowTarget & {
       door: Door;
@@ -256,7 +256,9 @@ export interface Native {
       protocol: number;
       asked: Uint8Array;
     },
-  ): void;
+  ): boolean;
+  /** Those that were used since this was last asked, or are new. Others may be gone already: their path led elsewhere. */
+  takeUsedFlows(options: { door: Door }): number[];
   forgetFlow(options: { door: Door; flow: number }): void;
 
   // this process itself; none of it can be undone

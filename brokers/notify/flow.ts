@@ -26,23 +26,26 @@ export function rememberCall(call: Call, { address, family, kind, bytes }: Known
   const { flows, stages } = broker;
   if (kind === undefined || bytes === undefined || address.kind === 'netlink') return;
   if (!leavesToBroker(broker, caller.notification.nr)) return;
-  if (!flows.comesAgain(`${kind.family} ${kind.type} ${kind.protocol} ${Buffer.from(bytes).toString('latin1')}`))
+  if (!flows.comesAgain(door, `${kind.family} ${kind.type} ${kind.protocol} ${Buffer.from(bytes).toString('latin1')}`))
     return;
   const sockaddr = addressToSockaddr(address, { mapped: family === socketFamily.inet6 });
   const wish = { request: 'connect', address } as const;
   const flow = { door, address, family, wish, rule, stage: stages.current.stage.name, asker: undefined };
   // What cannot be pinned any more will be judged when it is asked for.
   attempt(() =>
-    flows.add(flow, targetOf(address, sockaddr), (number, target) =>
-      native.addCallFlow({
-        door,
-        flow: number,
-        domain: kind.family,
-        type: kind.type,
-        protocol: kind.protocol,
-        asked: bytes,
-        ...target,
-      }),
+    flows.add(
+      flow,
+      () => targetOf(address, sockaddr),
+      (number, target) =>
+        native.addCallFlow({
+          door,
+          flow: number,
+          domain: kind.family,
+          type: kind.type,
+          protocol: kind.protocol,
+          asked: bytes,
+          ...target,
+        }),
     ),
   );
 }

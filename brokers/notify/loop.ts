@@ -86,6 +86,7 @@ export class NotifyLoop {
       received: journal.receivedWords,
       trail: flows.trail,
     });
+    flows.enter(this.#door);
     const onEvents = ({ readable, hangup }: { readonly readable: boolean; readonly hangup: boolean }) => {
       if (readable) this.#serveWaiting();
       if (hangup) this.#end('the VMM has ended: no process uses its filter any more');

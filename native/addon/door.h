@@ -5,6 +5,7 @@
 #include <napi.h>
 
 #include <memory>
+#include <vector>
 
 #include "sys/messages.h"
 
@@ -21,6 +22,7 @@ class Door {
   /// Serves what it can. False when nothing is left for JavaScript.
   virtual bool serve_ready() = 0;
   virtual void forget(std::uint32_t flow) = 0;
+  virtual std::vector<std::uint32_t> take_used() = 0;
   virtual RequestDoorHandle* requests() { return nullptr; }
   virtual CallDoorHandle* calls() { return nullptr; }
 };

@@ -27,6 +27,7 @@ struct RequestDoorHandle final : Door {
   }
 
   void forget(std::uint32_t flow) override { door.forget(flow); }
+  std::vector<std::uint32_t> take_used() override { return door.take_used(); }
   RequestDoorHandle* requests() override { return this; }
 
   static constexpr std::size_t max_fds = 1;
@@ -50,6 +51,7 @@ struct CallDoorHandle final : Door {
   }
 
   void forget(std::uint32_t flow) override { door.forget(flow); }
+  std::vector<std::uint32_t> take_used() override { return door.take_used(); }
   CallDoorHandle* calls() override { return this; }
 
   CallDoor door;
@@ -203,8 +205,8 @@ Napi::Value add_call(const Napi::CallbackInfo& info) {
   const auto address = options.bytes("address");
   if (!options.ok()) return {};
   auto target = target_of(info.Env(), options, address);
-  if (target) handle->door.add(kind, asked, {number, std::move(*target)});
-  return info.Env().Undefined();
+  if (!target) return {};
+  return Napi::Boolean::New(info.Env(), handle->door.add(kind, asked, {number, std::move(*target)}));
 }
 
 Napi::Value forget(const Napi::CallbackInfo& info) {
@@ -216,6 +218,15 @@ Napi::Value forget(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value used_flows(const Napi::CallbackInfo& info) {
+  Options options(info, "takeUsedFlows");
+  Door* const door = door_in<Door>(info, options, [](Door& found) { return &found; });
+  if (door == nullptr) return {};
+  const Napi::Array numbers = Napi::Array::New(info.Env());
+  for (const std::uint32_t number : door->take_used()) numbers.Set(numbers.Length(), Napi::Number::New(info.Env(), number));
+  return numbers;
+}
+
 }  // namespace
 
 void register_doors(Napi::Env env, Napi::Object exports) {
@@ -225,5 +236,6 @@ void register_doors(Napi::Env env, Napi::Object exports) {
   exports.Set("openCallDoor", Napi::Function::New(env, open_calls, "openCallDoor"));
   exports.Set("receiveCall", Napi::Function::New(env, receive_call, "receiveCall"));
   exports.Set("addCallFlow", Napi::Function::New(env, add_call, "addCallFlow"));
+  exports.Set("takeUsedFlows", Napi::Function::New(env, used_flows, "takeUsedFlows"));
   exports.Set("forgetFlow", Napi::Function::New(env, forget, "forgetFlow"));
 }

@@ -83,13 +83,14 @@ bool CallDoor::serve(const seccomp_notif& call, std::uint64_t started) {
   write_key(key_, *kind, address);
   const auto found = flows_.find(key_);
   if (found == flows_.end()) return false;
-  const CallFlow& flow = found->second;
+  CallFlow& flow = found->second;
   const bool told = options_.trail->tells(started);
   if (told && options_.trail->is_full()) return false;
   if (!flow.target.holds()) {
     flows_.erase(found);
     return false;
   }
+  flow.used = true;
   const int flags = ::fcntl(socket.get(), F_GETFL);
   if (flags < 0) return false;
   std::string thread = told ? name_of(tid) : std::string();
@@ -119,9 +120,9 @@ void CallDoor::note(std::uint64_t id) {
   received.any = htobe32(1);
 }
 
-void CallDoor::add(const SocketKind& kind, AddressBytes address, CallFlow flow) {
+bool CallDoor::add(const SocketKind& kind, AddressBytes address, CallFlow flow) {
   write_key(key_, kind, address);
-  flows_.insert_or_assign(key_, std::move(flow));
+  return flows_.try_emplace(key_, std::move(flow)).second;
 }
 
 void CallDoor::forget(std::uint32_t number) {

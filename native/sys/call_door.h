@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "sys/flow.h"
 #include "sys/flow_trail.h"
@@ -24,6 +25,7 @@ struct SocketKind {
 struct CallFlow {
   std::uint32_t number;
   FlowTarget target;
+  bool used = true;
 };
 
 /// The ids of the calls that were received, big-endian, in memory that outlives the process: written before anything is done.
@@ -55,9 +57,10 @@ class CallDoor {
   /// With the call that `receive` gave, when a flow had begun with it: the socket is our copy of the caller's.
   std::optional<Begun> take_begun() { return std::exchange(begun_, {}); }
 
-  /// For connect(2) with exactly this address on a socket of this kind.
-  void add(const SocketKind& kind, AddressBytes address, CallFlow flow);
+  /// For connect(2) with exactly this address on a socket of this kind. False when there is such a flow: that one stays.
+  bool add(const SocketKind& kind, AddressBytes address, CallFlow flow);
   void forget(std::uint32_t number);
+  std::vector<std::uint32_t> take_used() { return ratchet::take_used(flows_); }
 
  private:
   static constexpr int most_in_a_turn = 32;

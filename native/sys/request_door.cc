@@ -56,6 +56,7 @@ bool RequestDoor::serve(const Message& message, std::uint64_t started) {
     forget(flow->number);
     return false;
   }
+  flow->used = true;
   auto made = create_socket(flow->domain, flow->type, 0);
   if (!made.ok()) return false;
   UniqueFd socket = std::move(made.value());
@@ -95,8 +96,7 @@ RequestFlow* RequestDoor::find(std::span<const std::uint8_t> request) {
 bool RequestDoor::add(std::span<const std::uint8_t> request, RequestFlow flow) {
   if (!is_within(flow.id_at, request.size()) || !is_within(flow.reply_id_at, flow.reply.size())) return false;
   write_key(key_, request, flow.id_at);
-  flows_.insert_or_assign(key_, std::move(flow));
-  return true;
+  return flows_.try_emplace(key_, std::move(flow)).second;
 }
 
 void RequestDoor::forget(std::uint32_t number) {

@@ -23,6 +23,7 @@ struct RequestFlow {
   std::size_t id_at;
   std::vector<std::uint8_t> reply;
   std::size_t reply_id_at;
+  bool used = true;
 };
 
 class RequestDoor {
@@ -40,9 +41,10 @@ class RequestDoor {
   /// With the message that `receive` gave, when a flow had begun with it.
   std::optional<Begun> take_begun() { return std::exchange(begun_, {}); }
 
-  /// `request` as it came. False when its number or the reply's is not within.
+  /// `request` as it came. False when its number or the reply's is not within, or when there is such a flow: that one stays.
   bool add(std::span<const std::uint8_t> request, RequestFlow flow);
   void forget(std::uint32_t number);
+  std::vector<std::uint32_t> take_used() { return ratchet::take_used(flows_); }
 
  private:
   static constexpr int most_in_a_turn = 32;

@@ -9,8 +9,9 @@ import { addressToSockaddr, parseAddress } from '../../core/policy/address/index
 import { native } from '../../native/index.ts';
 import { connectFrameWithExtension } from '../brokers/extension.ts';
 import { type Packet, World } from '../brokers/flow-worlds.ts';
-import { profileOf } from '../brokers/policy.ts';
+import { brokerRules, profileOf } from '../brokers/policy.ts';
 import { fdCount, newJournal, scratch, startBroker } from '../brokers/rig.ts';
+import { readable } from '../native/fds.ts';
 
 const brokered = { kind: 'broker' } as const;
 const worlds: World[] = [];
@@ -167,6 +168,24 @@ test('while a stage is entered nothing is granted by the one before, however man
   for (const frame of frames.slice(20)) expect(classOf(await world.ask(frame))).toBe('denied 0');
 });
 
+test('the use of a counted grant ends no flow', async () => {
+  const world = await World.start((folder) => {
+    const plain = profileOf({ start: { rules: [`connect unix:${folder}/a`], actions: { connect: brokered } } });
+    const mayGrant = brokerRules([`connect unix:${folder}/b`]).map((rule) => ({ ...rule, mayGrant: true }));
+    return { ...plain, stages: plain.stages.map((stage) => ({ ...stage, broker: [...stage.broker, ...mayGrant] })) };
+  });
+  worlds.push(world);
+  const [known, granted] = [`unix:${world.folder}/a`, `unix:${world.folder}/b`];
+  world.listen(known);
+  world.listen(granted);
+  await world.broker.client.grant({ request: 'connect', target: granted, throughEpoch: 0, uses: 2 });
+  await warm(world);
+  const before = world.byFlows;
+  expect(await world.transparent(granted)).toBe('ok');
+  expect(classOf(await world.ask(world.connectFrame(known)))).toBe('ok 1');
+  expect(world.byFlows).toBe(before + 1);
+});
+
 test('a socket that takes the place of another is the one that is reached', async () => {
   const world = await worldOf();
   const address = `unix:${world.folder}/a`;
@@ -222,6 +241,33 @@ test('a client that does not read gets every answer in its turn, and each descri
   expect(got.toSorted((left, right) => Number(left - right))).toEqual(wanted);
   await world.broker.client.status();
   expect(fdCount(world.broker.pid)).toBe(fds);
+});
+
+test('a client that leaves while it is connected pins nothing', async () => {
+  const world = await worldOf();
+  const address = `unix:${world.folder}/a`;
+  await world.explicit(address);
+  rmSync(`${world.folder}/a`);
+  const sockaddr = addressToSockaddr(parseAddress(address));
+  using listener = new OwnedFd(native.createSocket({ domain: 1, type: 1, protocol: 0 }));
+  using filler = new OwnedFd(native.createSocket({ domain: 1, type: 1, protocol: 0 }));
+  native.bindSocket({ fd: listener.fd, address: sockaddr });
+  native.listenSocket({ fd: listener.fd, backlog: 0 });
+  native.connectSocket({ fd: filler.fd, address: sockaddr });
+  const before = fdCount(world.broker.pid);
+  world.send(encodeRequest({ type: 'connect', id: 5n, address, timeoutMs: 30_000 }));
+  await expect.poll(async () => (await world.broker.client.status()).pending).toBe(1);
+  const waiting = fdCount(world.broker.pid);
+  await world.renewAgent();
+  // The old channel has gone.
+  await expect.poll(() => fdCount(world.broker.pid)).toBe(waiting);
+  const accept = () => native.acceptConnection({ fd: listener.fd });
+  for (let accepted = 0; accepted < 2; accepted += 1) {
+    await readable(listener.fd);
+    native.closeFd({ fd: accept() as number });
+  }
+  await expect.poll(async () => (await world.broker.client.status()).allowed).toBe(2);
+  expect(fdCount(world.broker.pid)).toBe(before);
 });
 
 test('without free descriptors a flow fails as a judged request does, and recovers', async () => {

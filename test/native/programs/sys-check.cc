@@ -216,8 +216,11 @@ void flows_answer_what_they_know() {
   auto beyond = rig.flow();
   beyond.id_at = 33;
   CHECK(!rig.door.add(rig.request, std::move(beyond)));
+  CHECK(!rig.door.add(rig.request, rig.flow()));  // There is one.
+  CHECK(rig.door.take_used() == std::vector<std::uint32_t>{1} && rig.door.take_used().empty());
   rig.send(7);
   CHECK(is_nothing(receive()) && rig.served == 1 && rig.last_id == 7);
+  CHECK(rig.door.take_used() == std::vector<std::uint32_t>{1});
   auto answer = receive_message(rig.pair.value().first.get(), 100, 1);
   CHECK(is_message(std::move(answer)));
   for (const std::uint64_t id : {std::uint64_t{0}, std::uint64_t{7}, std::uint64_t{1} << 63}) {
