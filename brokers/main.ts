@@ -46,6 +46,7 @@ const exitCode = { done: 0, protocol: 3, bug: 70 } as const;
 
 // zod would try `new Function`, which is off in this process.
 z.config({ jitless: true });
+ignoreSignals();
 await main();
 
 async function main(): Promise<void> {
@@ -57,7 +58,6 @@ async function main(): Promise<void> {
     },
   });
   const bound = new BoundFiles(values.owns ?? []);
-  ignoreTerminalSignals();
   const profile = decodeProfile(readFileSync(profileFd));
   closeSync(profileFd);
   const confinement = decodeConfinement(readFileSync(confinementFd));
@@ -172,10 +172,10 @@ function giveUp(error: unknown): never {
 
 /**
  * A Ctrl-C reaches the whole terminal: the launcher acts on it, and the channel's end tells us. When the launcher is killed SIGTERM comes first, and the
- * channel ends too; not SIGKILL, which would leave the VM's socket files behind.
+ * channel ends too; not SIGKILL, which would leave the VM's socket files behind. SIGUSR1 would open Node's inspector, and a VMM of this user may send it before Linux 6.12.
  */
-function ignoreTerminalSignals(): void {
-  for (const signal of ['SIGINT', 'SIGHUP', 'SIGPIPE'] as const) process.on(signal, () => undefined);
+function ignoreSignals(): void {
+  for (const signal of ['SIGINT', 'SIGHUP', 'SIGPIPE', 'SIGUSR1'] as const) process.on(signal, () => undefined);
   const sigterm = 15;
   native.setParentDeathSignal({ signal: sigterm });
 }

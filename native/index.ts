@@ -141,6 +141,8 @@ export interface Native {
   acceptConnection(options: { fd: number }): number | undefined;
   /** Who connected: SO_PEERCRED and SO_PEERPIDFD (Linux 6.5; ENOPROTOOPT before). */
   getPeer(options: { fd: number }): { pid: number; uid: number; pidfd: number };
+  /** The user who connected (SO_PEERCRED), also of a process that has ended since. */
+  getPeerUser(options: { fd: number }): number;
   getSocketOption(options: { fd: number; level: number; name: number }): number;
   setSocketOption(options: { fd: number; level: number; name: number; value: number }): void;
   /** Raw sockaddr bytes. */

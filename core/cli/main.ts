@@ -2,7 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Command, CommanderError } from 'commander';
 import { errorTable, RatchetError } from '../errors.ts';
+import { keepInspectorShut } from '../keep-inspector-shut.ts';
 import { complain } from './output.ts';
+
+// Before there is a VMM.
+keepInspectorShut();
 
 const program = new Command('ratchet')
   .description('Runs an unmodified VMM with a privilege level that only goes down.')

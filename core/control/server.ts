@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The control socket of a running sandbox or group: newline-delimited JSON, one request a line, answered in order. Whoever may open the
-// socket file (mode 0600) may do what its owner may: it is the launcher's authority, not the VMM's.
+// The control socket of a running sandbox or group: newline-delimited JSON, one request a line, answered in order. Who may open the
+// socket file (mode 0600, where it was bound here) and is the launcher's user or root may do what the launcher may: it is the launcher's authority, not the VMM's.
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
@@ -11,6 +11,7 @@ import type { OwnedFd } from '../owned-fd.ts';
 import { bindListening } from './bind-listening.ts';
 import type { Controlled } from './command-table.ts';
 import { streamProgram } from './program.ts';
+import { refuseStranger } from './refuse-stranger.ts';
 
 const maxRequestBytes = 64 * 1024;
 const maxClients = 64;
@@ -39,6 +40,9 @@ export async function serveControl(listening: OwnedFd, atEnd: () => void = () =>
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     socket.on('close', () => clients.delete(socket));
     socket.on('error', () => socket.destroy());
+    const stranger = refuseStranger(socket);
+    if (stranger !== undefined)
+      return void socket.end(`${JSON.stringify(failure(stranger))}\n`, () => socket.destroy());
     const served = controlled.promise
       .then((running) => serveClient(running, socket, answering))
       // A client that leaves or sends nonsense is nobody else's trouble.

@@ -79,6 +79,8 @@ Description=Sockets of VM %i under ratchet
 ListenStream=%t/ratchet/%i.control
 ListenSequentialPacket=%t/ratchet/%i.agents
 SocketMode=0600
+# From systemd 258 on, for what comes before ratchet, which refuses descriptors itself (Linux 6.16).
+# AcceptFileDescriptors=no
 DirectoryMode=0700
 RemoveOnStop=yes
 

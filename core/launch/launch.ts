@@ -4,6 +4,7 @@ import { native } from '../../native/index.ts';
 import { compileProfile } from '../compiler/index.ts';
 import { withDeadline } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
+import { keepInspectorShut } from '../keep-inspector-shut.ts';
 import { Cgroup } from '../layers/cgroup.ts';
 import { environmentFor, type LayerPlan, planLayers, stagerWords } from '../layers/plan.ts';
 import { requireLayers } from '../layers/require.ts';
@@ -66,6 +67,7 @@ export async function launchVmm(
   options: LaunchOptions,
   { only, stayInFirst = false }: LaunchLimits = {},
 ): Promise<Sandbox<Vmm>> {
+  keepInspectorShut();
   const deadlineMs = options.deadlineMs ?? defaultDeadlineMs;
   const [vmmName, ...vmmArguments] = options.command;
   const path = findProgram(vmmName);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sockets that a service manager bound and listens on for us, or kept for us over a restart (sd_listen_fds(3)).
 import { native } from '../../native/index.ts';
+import { refuseFds } from '../broker/refuse-fds.ts';
 import { listeningTypes } from '../control/bind-listening.ts';
 import { RatchetError } from '../errors.ts';
 import { OwnedFd } from '../owned-fd.ts';
@@ -22,14 +23,16 @@ const options = { domain: { level: 1, name: 39 }, type: { level: 1, name: 3 }, l
  */
 export function takePassedSockets(environment: NodeJS.ProcessEnv = process.env): PassedSockets {
   const { LISTEN_PID: pid, LISTEN_FDS: count = '0' } = environment;
-  for (const name of ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) delete environment[name];
+  for (const name of ['LISTEN_PID', 'LISTEN_PIDFDID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) delete environment[name];
   if (Number(pid) !== process.pid) return {};
   const passed: { control?: OwnedFd; agents?: OwnedFd } = {};
   for (let fd = firstFd; fd < firstFd + Number(count); fd++) {
     const kind = kindOf(fd);
     if (kind === undefined) throw unfit(fd, 'is no listening unix stream or seqpacket socket');
     if (passed[kind] !== undefined) throw unfit(fd, `is a second socket for ${kind}`);
-    passed[kind] = new OwnedFd(fd);
+    const socket = new OwnedFd(fd);
+    refuseFds(socket);
+    passed[kind] = socket;
   }
   return passed;
 }

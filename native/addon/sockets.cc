@@ -101,6 +101,15 @@ Napi::Value get_peer(const Napi::CallbackInfo& info) {
   return result;
 }
 
+Napi::Value get_peer_user(const Napi::CallbackInfo& info) {
+  Options options(info, "getPeerUser");
+  const int fd = options.fd("fd");
+  if (!options.ok()) return {};
+  auto user = peer_user(fd);
+  if (!user.ok()) return throw_failure(info.Env(), user.failure());
+  return Napi::Number::New(info.Env(), user.value());
+}
+
 Napi::Value get_name(const Napi::CallbackInfo& info) {
   Options options(info, "getSocketName");
   const int fd = options.fd("fd");
@@ -137,6 +146,7 @@ void register_sockets(Napi::Env env, Napi::Object exports) {
   exports.Set("listenSocket", Napi::Function::New(env, listen_on, "listenSocket"));
   exports.Set("acceptConnection", Napi::Function::New(env, accept_one, "acceptConnection"));
   exports.Set("getPeer", Napi::Function::New(env, get_peer, "getPeer"));
+  exports.Set("getPeerUser", Napi::Function::New(env, get_peer_user, "getPeerUser"));
   exports.Set("getSocketOption", Napi::Function::New(env, get_option, "getSocketOption"));
   exports.Set("setSocketOption", Napi::Function::New(env, set_option, "setSocketOption"));
   exports.Set("getSocketName", Napi::Function::New(env, get_name, "getSocketName"));

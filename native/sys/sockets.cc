@@ -124,14 +124,30 @@ Result<std::optional<UniqueFd>> accept_connection(int fd) {
   return last_failure("accept4");
 }
 
-Result<Peer> socket_peer(int fd) {
-  constexpr int so_peerpidfd = 77;  // asm-generic/socket.h since Linux 6.5.
+namespace {
+
+Result<ucred> peer_credentials(int fd) {
   ucred credentials{};
   socklen_t length = sizeof credentials;
   if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0) return last_failure("getsockopt");
+  return credentials;
+}
+
+}  // namespace
+
+Result<Peer> socket_peer(int fd) {
+  constexpr int so_peerpidfd = 77;  // asm-generic/socket.h since Linux 6.5.
+  auto credentials = peer_credentials(fd);
+  if (!credentials.ok()) return credentials.failure();
   auto pidfd = socket_option(fd, SOL_SOCKET, so_peerpidfd);
   if (!pidfd.ok()) return pidfd.failure();
-  return Peer{credentials.pid, credentials.uid, UniqueFd(pidfd.value())};
+  return Peer{credentials.value().pid, credentials.value().uid, UniqueFd(pidfd.value())};
+}
+
+Result<std::uint32_t> peer_user(int fd) {
+  auto credentials = peer_credentials(fd);
+  if (!credentials.ok()) return credentials.failure();
+  return credentials.value().uid;
 }
 
 Result<std::vector<std::uint8_t>> socket_name(int fd) {

@@ -44,6 +44,8 @@ struct Peer {
   UniqueFd pidfd;
 };
 Result<Peer> socket_peer(int fd);
+/// The user alone, of one that may have ended since.
+Result<std::uint32_t> peer_user(int fd);
 
 /// getsockname(2), exactly the bytes that the kernel gave.
 Result<std::vector<std::uint8_t>> socket_name(int fd);

@@ -3,7 +3,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, openSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -136,6 +136,31 @@ describe('sockets that are passed', () => {
     expect(await greeting(paths.agents)).toContain('ratchet-broker');
   });
 
+  test('that everybody may open serve only root and the user of the launcher, and take no descriptors', async () => {
+    const path = join(folder, 'control');
+    using control = listenUnguarded(path);
+    chmodSync(path, 0o666);
+    chmodSync(folder, 0o711);
+    run([], [control.fd]);
+    const { pid } = await status(path);
+    // One that listens to the answer, then one that asks for the end at once.
+    const quit = `const open = () => require('node:net').connect(${JSON.stringify(path)}).on('error', () => undefined);
+      open().on('close', () => open().write('{"command":"quit"}\\n')).pipe(process.stdout);`;
+    const stranger = spawn('setpriv', ['--reuid=65534', '--clear-groups', process.execPath, '-e', quit]);
+    let answered = '';
+    for await (const text of stranger.stdout) answered += text;
+    expect(JSON.parse(answered)).toMatchObject({
+      ok: false,
+      error: { code: 'CONTROL_FAILED', message: expect.stringContaining('user 65534 may not control this sandbox') },
+    });
+    expect(await status(path)).toMatchObject({ pid });
+    using client = new OwnedFd(native.createSocket({ domain: socketFamily.unix, type: 1, protocol: 0 }));
+    native.connectSocket({ fd: client.fd, address: addressToSockaddr({ kind: 'unix', path }) });
+    const send = (fds: number[]) => native.sendMessage({ fd: client.fd, data: Buffer.from('\n'), fds });
+    expect(() => send([control.fd])).toThrow(expect.objectContaining({ code: 'EPERM' }));
+    expect(send([])).toBe(1);
+  });
+
   test.each([
     ['no socket', (): OwnedFd[] => [new OwnedFd(openSync('/dev/null', 'r'))], [], 'is no listening unix stream'],
     ['two of a kind', (): OwnedFd[] => [listen('one'), listen('two')], [], 'is a second socket for control'],
@@ -158,4 +183,12 @@ describe('sockets that are passed', () => {
 
 function listen(name: string): OwnedFd {
   return bindListening({ path: join(folder, name), type: 'stream', what: 'socket', option: '' });
+}
+
+/** As a service manager makes one that knows nothing of ratchet. */
+function listenUnguarded(path: string): OwnedFd {
+  const socket = new OwnedFd(native.createSocket({ domain: socketFamily.unix, type: 1, protocol: 0 }));
+  native.bindSocket({ fd: socket.fd, address: addressToSockaddr({ kind: 'unix', path }) });
+  native.listenSocket({ fd: socket.fd, backlog: 8 });
+  return socket;
 }
