@@ -305,6 +305,8 @@ test('every decision of a flow is told, or counted in a sum', async () => {
 test('what flows decided is told or summed up when the launcher has gone before it could be told', async () => {
   const world = await worldOf();
   await warm(world);
+  // A refusal tells first what flows decided: what waits to be told would find the launcher gone before anything is served.
+  expect(classOf(await world.ask(world.connectFrame(`unix:${world.folder}/none`)))).toBe('denied 0');
   const { pid, child, client } = world.broker;
   child.kill('SIGSTOP');
   await expect.poll(() => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.[0]).toBe('T');
@@ -316,7 +318,7 @@ test('what flows decided is told or summed up when the launcher has gone before 
   await world.broker.exited;
   expect(world.byFlows).toBe(before + 30);
   const trail = (await worlds.pop()?.end())?.join('\n') ?? '';
-  expect(decisionsIn(trail)).toBe(3 + 30 + 1);
+  expect(decisionsIn(trail)).toBe(3 + 1 + 30 + 1);
 });
 
 test('a broker that takes over goes on with the count of what flows answered', async () => {
