@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { compileProfile } from '../compiler/index.ts';
 import { RatchetError } from '../errors.ts';
-import { formatSource, ProfileError } from '../policy/index.ts';
+import { findUntold, formatSource, ProfileError } from '../policy/index.ts';
 import type { ResolvedProfile, Source } from '../policy/types.ts';
 import { countsOption } from '../profile-counts.ts';
 import { proveTightening } from '../verifier/index.ts';
@@ -53,6 +53,8 @@ function check(file: string, options: CheckOptions): Checked {
     if (error instanceof ProfileError) return { problems: error.problems, stages: [] };
     throw error;
   }
+  const untold = findUntold(profile);
+  if (untold.length > 0) return { problems: untold, stages: [] };
   try {
     const compiled = compileProfile(profile, countsOption(profile));
     return {

@@ -132,3 +132,6 @@ export const madeAllTheTime: ReadonlySet<string> = new Set([
   'write',
   'writev',
 ]);
+
+/** Nobody is told when a role, of all that its stage permits, refuses one of these. The profile has to say that it knows (`untold`, or a quiet refusal). */
+export const untoldOfRoles: ReadonlySet<string> = new Set([...madeAllTheTime, ...madeByLauncher, ...neverBrokered]);

@@ -24,3 +24,4 @@ export { profileJsonSchema, profileJsonSchemas } from './schema.ts';
 export { withSoak } from './soak.ts';
 export { nearestName, suggestion } from './suggest.ts';
 export { type FilterSummary, summarizeFilter } from './summary.ts';
+export { findUntold } from './untold.ts';

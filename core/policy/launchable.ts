@@ -5,6 +5,7 @@ import { RatchetError } from '../errors.ts';
 import { auditArchOf, constantValue, syscallNumber } from '../tables/index.ts';
 import { evaluate } from './evaluate.ts';
 import type { Action, FilterPolicy, ResolvedProfile, SyscallCall } from './types.ts';
+import { assertTold } from './untold.ts';
 
 interface Need {
   readonly call: string;
@@ -55,8 +56,10 @@ const munmap: Need = {
   why: "the memory of the stage's program is given back",
 };
 
-/** @throws RatchetError PROFILE_INVALID when a program cannot be started and tightened under this profile. */
-export function assertLaunchable({ name, stages }: ResolvedProfile): void {
+/** @throws RatchetError PROFILE_INVALID when a program cannot be started and tightened under this profile, or a role refuses what nobody would be told of. */
+export function assertLaunchable(profile: ResolvedProfile): void {
+  const { name, stages } = profile;
+  assertTold(profile);
   for (const { call } of stagerNeeds.filter(({ call }) => call !== 'execveat')) {
     const brokered = stages.find((stage) => isBrokered(stage.filter, call));
     if (brokered === undefined) continue;

@@ -4,6 +4,7 @@
 import { lastKnownNr } from '../tables/index.ts';
 import { letsThrough } from './actions.ts';
 import { readBroker } from './broker-rules.ts';
+import { untoldOfRoles } from './dangerous.ts';
 import { type Decisions, gather, joinDecisions, toSyscallRules } from './decisions.ts';
 import { readDocument } from './document.ts';
 import { expandNames, type FlatRule, type FlattenContext, flattenGroup, flattenRules } from './flatten.ts';
@@ -17,6 +18,7 @@ import { profileSchema, type RawProfile, type RawRole, type RawRule, type RawSta
 import { checkSchema } from './schema-problems.ts';
 import { suggestion } from './suggest.ts';
 import type { Action, Arch, BrokerRule, FilterPolicy, Requirements, ResolvedProfile, ResolvedStage } from './types.ts';
+import { type RoleText, rememberRole } from './untold.ts';
 
 export interface ParseOptions {
   /** Name of the text in messages. */
@@ -279,10 +281,13 @@ function finishStage(
         'a role can only be tighter than its stage',
       );
     }
-    return [
-      role,
-      filterOf(decisions, { ...draft.defaults, otherwise: otherwise ?? draft.defaults.otherwise }, context),
-    ];
+    const policy = filterOf(
+      decisions,
+      { ...draft.defaults, otherwise: otherwise ?? draft.defaults.otherwise },
+      context,
+    );
+    rememberRole(policy, roleText({ raw: rawRole, document, path: rolePath }, context));
+    return [role, policy];
   });
   return {
     name,
@@ -292,6 +297,20 @@ function finishStage(
     broker: draft.broker,
     ...(isEmpty(draft.requires) ? {} : { requires: draft.requires }),
     ...(raw.grants === 'closed' ? { closedToGrants: true } : {}),
+  };
+}
+
+function roleText({ raw, document, path }: Placed<RawRole>, context: FlattenContext): RoleText {
+  for (const [index, name] of (raw.untold ?? []).entries()) {
+    if (untoldOfRoles.has(name)) continue;
+    const message = `"${name}" is no call that goes untold: what roles refuse of it is told${suggestion(name, untoldOfRoles)}`;
+    context.problems.add(document.at([...path, 'untold', index]), 'wrong-value', message);
+  }
+  const removed = expandNames({ raw: raw.remove ?? [], document, path: [...path, 'remove'] }, context);
+  return {
+    source: document.atKey(path),
+    removed: new Map(removed.map(({ name, source }) => [name, source])),
+    untold: new Set(raw.untold),
   };
 }
 

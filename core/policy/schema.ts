@@ -88,7 +88,16 @@ const changesSchema = {
 };
 
 const roleSchema = z
-  .strictObject({ why: whyText, default: z.string().optional(), ...changesSchema })
+  .strictObject({
+    why: whyText,
+    default: z.string().optional(),
+    ...changesSchema,
+    untold: names
+      .optional()
+      .describe(
+        'Calls that every thread makes all the time: nobody is told when a thread of this role is refused one.',
+      ),
+  })
   .describe('A tighter filter for threads of one role.');
 
 const requiresSchema = z

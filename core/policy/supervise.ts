@@ -7,7 +7,8 @@
 
 import { RatchetError } from '../errors.ts';
 import { isRefusal, sameAnswer } from './actions.ts';
-import { madeAllTheTime, madeByLauncher, neverBrokered } from './dangerous.ts';
+import { madeAllTheTime, madeByLauncher, neverBrokered, untoldOfRoles } from './dangerous.ts';
+import { satisfiable } from './satisfiable.ts';
 import type { Action, Condition, FilterPolicy, ResolvedProfile, Rule, SyscallRules } from './types.ts';
 
 export interface SupervisedStage {
@@ -39,6 +40,36 @@ export function supervise(profile: ResolvedProfile): { readonly stages: readonly
     };
   });
   return { stages };
+}
+
+/** What a role refuses aloud, and its stage does not, of calls that nothing is notified for: no event tells of it. */
+export interface UntoldRefusal {
+  readonly stage: string;
+  readonly role: string;
+  readonly policy: FilterPolicy;
+  readonly call: SyscallRules;
+}
+
+export function untoldRefusals(profile: ResolvedProfile): readonly UntoldRefusal[] {
+  const first = profile.stages[0];
+  if (first === undefined) return [];
+  const notified = new Notified(
+    profile,
+    first.filter,
+    profile.stages.flatMap(({ filter, roles }) => [filter, ...Object.values(roles)]),
+  );
+  return profile.stages.flatMap(({ name: stage, filter, roles }) =>
+    Object.entries(roles).flatMap(([role, policy]) =>
+      notified.numbers.flatMap((nr) => {
+        const name = notified.nameOf(nr);
+        const call = entryOf(policy, nr, name);
+        // As most are. To show it by their conditions would take seconds for an ioctl.
+        if (!untoldOfRoles.has(name) || isSame(call, entryOf(filter, nr, name))) return [];
+        const silent = allOf([stricter(call, filter, isRefusedAloud), not(notified.when(nr))]);
+        return satisfiable(silent) === 'no' ? [] : [{ stage, role, policy, call }];
+      }),
+    ),
+  );
 }
 
 /** For which arguments of which calls the first program notifies. */
@@ -148,6 +179,14 @@ function stricter(entry: SyscallRules, stage: FilterPolicy, ofKind: (action: Act
       const same = (action: Action): boolean => sameAnswer(action, refusal);
       return allOf([whenAction(entry, (action) => ofKind(action) && same(action)), not(whenAction(ofStage, same))]);
     }),
+  );
+}
+
+function isSame(a: SyscallRules, b: SyscallRules): boolean {
+  return (
+    sameAnswer(a.otherwise, b.otherwise) &&
+    a.rules.length === b.rules.length &&
+    a.rules.every((rule, index) => rule === b.rules[index])
   );
 }
 

@@ -37,6 +37,31 @@ describe('ratchet check', () => {
     for (const arch of ['x86_64', 'aarch64', 'riscv64']) expect(check('--arch', arch, 'qemu').ok).toBe(true);
   });
 
+  test('finds where a role refuses what nobody would be told of', () => {
+    const text = `version: 1
+name: silent
+vmm: program
+stages:
+  start: { syscalls: [{ allow: [read], why: w }] }
+  running:
+    from: start
+    roles:
+      io:
+        why: w
+        remove: [read]
+`;
+    const silent = folder.write('silent.yaml', text);
+    expect(check(silent)).toMatchObject({
+      status: 1,
+      ok: false,
+      problems: [
+        { file: silent, line: 11, column: 18, code: 'untold', message: expect.stringContaining('untold: [read]') },
+      ],
+    });
+    const said = folder.write('said.yaml', `${text}        untold: [read]\n`);
+    expect(check(said)).toEqual({ status: 0, ok: true, problems: [] });
+  });
+
   test('shows every mistake of a profile, where it is and what was meant', () => {
     const { status, ok, problems } = check(wrong);
     expect({ status, ok }).toEqual({ status: 1, ok: false });

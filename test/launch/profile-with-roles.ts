@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from 'node:fs';
 import { load as parse } from 'js-yaml';
+import { untoldOfRoles } from '../../core/policy/dangerous.ts';
 import { packagePath } from '../../native/package-path.ts';
 
 type Profile = { stages: Record<string, { roles?: Record<string, unknown> }>; include: string[] } & Record<
@@ -18,7 +19,10 @@ export function profileWithRoles(
   profile.include = profile.include.filter((name) => name !== 'qemu/features');
   for (const [stage, roles] of Object.entries(removed))
     (profile.stages[stage] as Profile['stages'][string]).roles = Object.fromEntries(
-      Object.entries(roles).map(([role, names]) => [role, { why: 'a test', remove: names }]),
+      Object.entries(roles).map(([role, names]) => [
+        role,
+        { why: 'a test', remove: names, untold: names.filter((name) => untoldOfRoles.has(name)) },
+      ]),
     );
   return profile;
 }
