@@ -108,7 +108,10 @@ async function main(): Promise<void> {
     patience: new Patience(Number(values['max-refusals'] ?? 0)),
     journal,
     threads: new ThreadRoles(),
-    running: new RunningPrograms((order, fds) => channel.send({ ...order, type: 'start' }, fds)),
+    running: new RunningPrograms(
+      (order, fds) => channel.send({ ...order, type: 'start' }, fds),
+      (ended) => reporter.programEnded({ ...ended, what: 'ended, and the launcher did not tell of it' }),
+    ),
     flows,
   };
   restore(broker, journal);

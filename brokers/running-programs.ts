@@ -4,7 +4,7 @@
 import type { StartOrder } from '../core/broker/protocol.ts';
 import type { OwnedFd } from '../core/owned-fd.ts';
 import type { NamedProgram } from '../core/policy/types.ts';
-import { native } from '../native/index.ts';
+import { native, type Watch } from '../native/index.ts';
 import type { Permit } from './authority.ts';
 import { errno, sigkill } from './linux.ts';
 import { attempt } from './native-errno.ts';
@@ -14,6 +14,9 @@ export const maxPrograms = 16;
 
 /** For the launcher's answer. */
 const startMs = 10_000;
+
+/** For the launcher's word of an end that was seen here. */
+const endWordMs = 2000;
 
 export type Started =
   | { readonly kind: 'runs'; readonly pid: number; readonly pidfd: OwnedFd; readonly number: number }
@@ -30,6 +33,8 @@ interface Entry {
   timer: NodeJS.Timeout;
   pid: number;
   pidfd: OwnedFd | undefined;
+  /** Sees it end. */
+  watch: Watch | undefined;
   /** Killed, and by whose will, for the trail. */
   killed: string | undefined;
 }
@@ -42,12 +47,17 @@ export interface Ended {
 
 export class RunningPrograms {
   readonly #order: (order: Omit<StartOrder, 'type'>, fds: readonly OwnedFd[]) => void;
+  readonly #untold: (ended: Ended) => void;
   readonly #all = new Map<number, Entry>();
   #next = 1;
 
-  /** `order` reaches the launcher; it takes the fds. */
-  constructor(order: (order: Omit<StartOrder, 'type'>, fds: readonly OwnedFd[]) => void) {
+  /** `order` reaches the launcher; it takes the fds. `untold` hears of an end that the launcher did not tell of. */
+  constructor(
+    order: (order: Omit<StartOrder, 'type'>, fds: readonly OwnedFd[]) => void,
+    untold: (ended: Ended) => void = () => undefined,
+  ) {
     this.#order = order;
+    this.#untold = untold;
   }
 
   /** As many as may run: of this one, or of all. */
@@ -60,7 +70,8 @@ export class RunningPrograms {
   start(program: NamedProgram, permit: Permit, fds: readonly OwnedFd[], answer: (started: Started) => void): void {
     const number = this.#next++;
     const timer = setTimeout(() => this.#late(number), startMs).unref();
-    this.#all.set(number, { number, program, permit, answer, timer, pid: 0, pidfd: undefined, killed: undefined });
+    const unknown = { pid: 0, pidfd: undefined, watch: undefined, killed: undefined };
+    this.#all.set(number, { number, program, permit, answer, timer, ...unknown });
     this.#order({ number, program: program.name }, fds);
   }
 
@@ -73,6 +84,7 @@ export class RunningPrograms {
     }
     entry.pid = pid;
     entry.pidfd = pidfd;
+    entry.watch = native.watchFd({ fd: pidfd.fd, readable: true, writable: false }, () => this.#sawEnd(entry));
     clearTimeout(entry.timer);
     // It was given up meanwhile: the deadline has passed, or what permitted it has ended.
     if (entry.killed !== undefined) {
@@ -91,6 +103,7 @@ export class RunningPrograms {
     if (entry === undefined) return undefined;
     this.#all.delete(number);
     clearTimeout(entry.timer);
+    entry.watch?.close();
     entry.pidfd?.close();
     this.#answer(entry, {
       kind: 'failed',
@@ -109,10 +122,27 @@ export class RunningPrograms {
     }
   }
 
+  /** Kills one that runs. */
+  end(number: number, why: string): void {
+    const entry = this.#all.get(number);
+    if (entry !== undefined) this.#kill(entry, why);
+  }
+
   list(): { program: string; pid: number; number: number }[] {
     return [...this.#all.values()]
       .filter(({ pidfd }) => pidfd !== undefined)
       .map(({ program, pid, number }) => ({ program: program.name, pid, number }));
+  }
+
+  /** The word of it is on its way, or lost; a lost one must not keep its name busy. */
+  #sawEnd(entry: Entry): void {
+    entry.watch?.close();
+    entry.watch = undefined;
+    clearTimeout(entry.timer);
+    entry.timer = setTimeout(() => {
+      const ended = this.ended(entry.number, undefined);
+      if (ended !== undefined) this.#untold(ended);
+    }, endWordMs).unref();
   }
 
   #late(number: number): void {
@@ -122,7 +152,7 @@ export class RunningPrograms {
     this.#answer(entry, { kind: 'timeout' });
   }
 
-  /** The entry stays until the launcher tells of the end: what still dies counts too. */
+  /** The entry stays until its end: what still dies counts too. */
   #kill(entry: Entry, why: string): void {
     entry.killed = why;
     const { pidfd } = entry;

@@ -233,7 +233,7 @@ export const requestTable: { readonly [T in RequestType]: Row<T> } = {
   },
 };
 
-/** One client's conversation: hello first, ids that only grow, a bound on what is outstanding. */
+/** One client's conversation: hello first, ids that only grow, a bound on what is asked and not answered. */
 export class Conversation {
   readonly #session: Session;
   readonly #channel: Channel;
@@ -278,16 +278,23 @@ export class Conversation {
 
   #serve<T extends RequestType>(request: Extract<Request, { type: T }>, fd: OwnedFd | undefined, frame: Frame): void {
     let open = true;
+    const row = requestTable[request.type as T];
+    // What is not judged is answered at once, and some of it is word of what happened, which must not be lost: it does not count.
+    const counts = row.judged;
     const reply: Reply = (result, ...resultFds) => {
       if (!open) throw new Error(`a second answer to request ${request.id}`);
       open = false;
-      if (this.#outstanding === protocolLimits.maxOutstanding) this.#channel.openDoor();
-      this.#outstanding -= 1;
+      if (counts) {
+        if (this.#outstanding === protocolLimits.maxOutstanding) this.#channel.openDoor();
+        this.#outstanding -= 1;
+      }
       this.#channel.send({ ...result, type: 'result', id: request.id }, resultFds);
     };
-    this.#outstanding += 1;
-    if (this.#outstanding === protocolLimits.maxOutstanding) this.#channel.shutDoor();
-    if (this.#outstanding > protocolLimits.maxOutstanding) {
+    if (counts) {
+      this.#outstanding += 1;
+      if (this.#outstanding === protocolLimits.maxOutstanding) this.#channel.shutDoor();
+    }
+    if (counts && this.#outstanding > protocolLimits.maxOutstanding) {
       reply({
         class: 'busy',
         what: `${protocolLimits.maxOutstanding} requests are outstanding`,
@@ -295,7 +302,6 @@ export class Conversation {
       });
       return;
     }
-    const row = requestTable[request.type as T];
     try {
       row.handler(this.#session, request, reply, fd, frame);
     } catch (error) {

@@ -44,14 +44,24 @@ export function execRequest(broker: Broker, request: ExecRequest, reply: Reply):
   if (streams === undefined) return;
   const { theirs, ours, names } = streams;
   broker.running.start(program, permit, theirs, (started) => {
+    let copy: OwnedFd | undefined;
     const runs = started.kind === 'runs' && permit.holds();
-    reportGranted(broker, wish, permit.rule, { errno: runs ? 0 : errnoOfFailure(started), startedMs });
-    if (runs) {
+    const result = attempt(() => {
+      if (runs) copy = copyOf(started.pidfd);
+    });
+    const failure = runs ? result : errnoOfFailure(started);
+    reportGranted(broker, wish, permit.rule, { errno: failure, startedMs });
+    if (runs && copy !== undefined) {
       const { pid, number } = started;
-      ok(reply, { program: { pid, number, streams: [...names] } }, copyOf(started.pidfd), ...ours);
+      ok(reply, { program: { pid, number, streams: [...names] } }, copy, ...ours);
       return;
     }
     for (const fd of ours) fd.close();
+    if (runs) {
+      broker.running.end(started.number, 'it could not be handed over');
+      failed(reply, 'it could not be handed over, and was killed', result);
+      return;
+    }
     replyNotStarted(broker, started, reply);
   });
 }

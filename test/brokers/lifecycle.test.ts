@@ -159,9 +159,13 @@ test('more requests than may be outstanding are answered busy', async () => {
   native.listenSocket({ fd: listener.fd, backlog: 0 });
   const address = `tcp:127.0.0.1:${native.getSocketName({ fd: listener.fd }).readUInt16BE(2)}`;
   using _filler = await broker.client.connect(address);
-  const answers = await Promise.allSettled(
+  const asked = Promise.allSettled(
     Array.from({ length: 70 }, () => broker.client.connect(address, { timeoutMs: 2000 })),
   );
+  // What is not judged does not count, or a word about a program could be lost.
+  await expect(broker.client.status()).resolves.toMatchObject({ pending: 64 });
+  await expect(broker.client.programEnded(1, 'exited')).rejects.toMatchObject({ errno: 'ENOENT' });
+  const answers = await asked;
   const errnos = answers.map((answer) =>
     answer.status === 'rejected' ? (answer.reason as { errno?: string }).errno : 'ok',
   );

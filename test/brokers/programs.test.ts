@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The broker's side of named programs, with a launcher that answers as it likes: late, wrongly, twice, or not at all.
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
 import { expect, test, vi } from 'vitest';
 import { RunningPrograms } from '../../brokers/running-programs.ts';
 import { BrokerClient, type ProgramOrder } from '../../core/broker/client.ts';
@@ -130,6 +131,45 @@ test('one that ends before anybody heard that it runs is no program, and one too
   again.catch(() => undefined);
   await client.programEnded((await order()).number, 'exited with status 1');
   await expect(again).rejects.toMatchObject({ code: 'REQUEST_FAILED', errno: 'ECHILD' });
+});
+
+test('a program whose end nobody tells of is seen to end, and its name is free again', async () => {
+  await using broker = await startBroker(profile({ atOnce: 1 }));
+  const { client } = broker;
+  const before = fdCount(broker.pid);
+  const order = ordersOf(client);
+  const asked = client.exec('pack');
+  const { number } = await order();
+  const process = someProcess();
+  await client.programStarted(number, process.pid, process.pidfd);
+  const { pidfd, streams } = await asked;
+  for (const fd of [pidfd, streams.stdin, streams.stdout]) fd?.close();
+  await process[Symbol.asyncDispose]();
+  await vi.waitFor(async () => expect((await client.status()).programs).toEqual([]), {
+    timeout: 10_000,
+    interval: 100,
+  });
+  expect(fdCount(broker.pid)).toBe(before);
+  await expect(client.programEnded(number, 'too late')).rejects.toMatchObject({ errno: 'ENOENT' });
+});
+
+test('one that cannot be handed over for want of descriptors is killed, and who asked is told', async () => {
+  await using broker = await startBroker(profile({ atOnce: 1 }));
+  const { client } = broker;
+  const order = ordersOf(client);
+  const asked = client.exec('pack');
+  asked.catch(() => undefined);
+  const { number } = await order();
+  // Room for the pidfd that comes, and for no copy of it.
+  const used = new Set(readdirSync(`/proc/${broker.pid}/fd`).map(Number));
+  const free = Array.from({ length: used.size + 2 }, (_, fd) => fd).filter((fd) => !used.has(fd));
+  execFileSync('prlimit', [`--pid=${broker.pid}`, `--nofile=${free[1]}`]);
+  await using process = someProcess();
+  await client.programStarted(number, process.pid, process.pidfd);
+  await expect(asked).rejects.toMatchObject({ code: 'REQUEST_FAILED', errno: 'EMFILE' });
+  expect((await process.ended)[1]).toBe('SIGKILL');
+  await client.programEnded(number, 'killed by SIGKILL');
+  expect((await client.status()).programs).toEqual([]);
 });
 
 test('the time that its profile gives it is counted by the broker, which kills it', async () => {
