@@ -260,9 +260,12 @@ async function abandon(
     staged.pidfd.close();
     staged.listener.close();
   }
-  await programs.close();
-  await cgroup?.end(endDeadlineMs);
-  await broker.end();
+  try {
+    await programs.close();
+    await cgroup?.end(endDeadlineMs);
+  } finally {
+    await broker.end();
+  }
 }
 
 function agentDoor(

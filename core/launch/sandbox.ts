@@ -102,6 +102,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
       tellBroker: tellUnlessDead,
       moveBroker: async (epoch) => {
         await this.#broker.move(epoch);
+        await parts.programs.enter(epoch);
         // It may have ended while we waited.
         this.#assertAlive();
       },
@@ -409,8 +410,9 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     this.#parts.process.pidfd.close();
     this.vmm.close();
     // Before the broker: it hears of their ends, and nothing outlives the VM.
-    await this.#parts.programs.close();
-    const left = await this.#parts.layers?.cgroup?.end(this.#parts.deadlineMs).catch((error: unknown) => error);
+    const stuck = await this.#parts.programs.close().catch((error: unknown) => error);
+    const left =
+      (await this.#parts.layers?.cgroup?.end(this.#parts.deadlineMs).catch((error: unknown) => error)) ?? stuck;
     await this.#parts.broker.end();
     await this.#brokerFollowed;
     const words = `${basename(this.#parts.path)} ${describeExit(status)}`;
