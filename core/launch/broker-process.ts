@@ -88,12 +88,12 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerProcess
   if (child.pid === undefined) throw new RatchetError('BROKER_DIED', 'the broker has no process id');
   try {
     requireConfined(child.pid, confinement, options.deadlineMs, options.namespaces);
+    if (options.agents !== undefined) await client.acceptAgents(options.agents.socket, 'agent', options.agents.users);
   } catch (error) {
     client.close();
     child.kill('SIGKILL');
     throw error;
   }
-  if (options.agents !== undefined) await client.acceptAgents(options.agents.socket, 'agent', options.agents.users);
   return { client, child, pid: child.pid, confinement };
 }
 
