@@ -3,6 +3,7 @@
 //
 // None of the settings that systemd makes with seccomp is there (SystemCallFilter=, RestrictNamespaces=, LockPersonality= and so on): the kernel shows installed
 // programs only to a launcher without a filter of its own, so the launcher could no longer prove what runs in its VMM.
+import { RatchetError } from '../errors.ts';
 import type { Layers } from '../policy/layers.ts';
 
 export interface UnitFacts {
@@ -19,7 +20,7 @@ export interface Unit {
   readonly text: string;
 }
 
-/** @returns the service, then its sockets. */
+/** @returns the service, then its sockets. @throws RatchetError ARGUMENT_INVALID for a path that a unit cannot hold. */
 export function systemdUnits(facts: UnitFacts): readonly Unit[] {
   return [
     { fileName: 'ratchet@.service', text: service(facts) },
@@ -57,7 +58,7 @@ OOMPolicy=stop
 # is left out: the kernel shows installed filters only to a launcher that has none.
 NoNewPrivileges=yes
 DevicePolicy=closed
-${['char-pts', ...devices].map((device) => `DeviceAllow=${device} rw`).join('\n')}
+${['char-pts', ...devices].map((device) => `DeviceAllow=${devicePath(device)} rw`).join('\n')}
 ProtectSystem=full
 PrivateTmp=yes
 KeyringMode=private
@@ -90,6 +91,19 @@ WantedBy=sockets.target
 
 /** A word of ExecStart= as it stands: systemd expands %, and $ where no second one follows. */
 function quoted(word: string): string {
+  if (/\p{Cc}/u.test(word)) throw unfit(word);
   const plain = word.replaceAll('%', '%%').replaceAll('$', '$$$$');
   return /^[\w./:=@%-]+$/.test(plain) ? plain : `"${plain.replace(/[\\"]/g, '\\$&')}"`;
+}
+
+/** Blanks end it, and nothing quotes them. */
+function devicePath(path: string): string {
+  if (/[\s\p{Cc}"'\\]/u.test(path)) throw unfit(path);
+  return path.replaceAll('%', '%%');
+}
+
+function unfit(text: string): RatchetError {
+  return new RatchetError('ARGUMENT_INVALID', `a unit cannot hold the path ${JSON.stringify(text)}`, {
+    next: 'rename it: a control character would begin another setting, and a device has no blank, quote or backslash',
+  });
 }

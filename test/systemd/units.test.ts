@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { afterAll, expect, test } from 'vitest';
+import { systemdUnits } from '../../core/formats/systemd-units.ts';
 import { Folder } from '../cli/fixtures.ts';
 import { ratchet } from '../cli/ratchet.ts';
 
@@ -52,4 +53,15 @@ test.each([
   ['a stage', ['--to', 'systemd', '--unit', 'qemu', '--stage', 'start'], 'does not depend on --stage'],
 ])('units are misuse with %s', (_, args, message) => {
   expect(ratchet('export', ...args)).toMatchObject({ status: 2, stderr: expect.stringContaining(message) });
+});
+
+test.each([
+  ['the profile', '/etc/a\nExecStartPre=/bin/sh', '/dev/kvm'],
+  ['a device', 'qemu', '/dev/kvm rwm\nDevicePolicy=auto'],
+  ['a device with a blank', 'qemu', '/dev/a b'],
+])('%s cannot add a setting', (_, profile, device) => {
+  const layers = { why: '', environment: [], namespaces: [], files: { read: [], write: [device] }, stages: [] };
+  expect(() => systemdUnits({ profile, features: [], layers, command: ['ratchet'] })).toThrow(
+    'a unit cannot hold the path',
+  );
 });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which files a program may have: those that it opens itself, as its `layers` list them, and those that its broker opens for it, because AppArmor asks again when
 // a descriptor arrives.
+import { RatchetError } from '../../errors.ts';
 import { parsePathRule } from '../../policy/address/index.ts';
 import type { Layers } from '../../policy/layers.ts';
 import { mayPermit } from '../../policy/may-permit.ts';
@@ -29,17 +30,17 @@ export function fileRules({ filter, broker, layers, program }: FileFacts): reado
   // What it may open by itself its broker does not refuse.
   const refused = ownOpens(filter) ? [] : opens.filter(({ refuseErrno }) => refuseErrno !== undefined);
   return [
-    ...(program === undefined ? [] : [`${quoted(program)} mr,`]),
+    ...(program === undefined ? [] : [`${quoted(literal(program))} mr,`]),
     ...layers.files.read.map((path) => `${beneath(path)} ${code(path)},`),
     ...(layers.files.write ?? []).map((path) => `${beneath(path)} rw${locks},`),
     ...granted.map(({ target }) => {
-      const { pattern, readOnly } = parsePathRule(target);
-      return `${quoted(pattern)} ${readOnly ? 'r' : 'rw'}${locks},`;
+      const rule = parsePathRule(target);
+      return `${quoted(escaped(rule.pattern))} ${rule.readOnly ? 'r' : 'rw'}${locks},`;
     }),
     ...broker.flatMap(deviceRules),
     ...refused.map(({ target }) => {
-      const { pattern, readOnly } = parsePathRule(target);
-      return `audit deny ${quoted(pattern)} ${readOnly ? 'r' : 'rw'},`;
+      const rule = parsePathRule(target);
+      return `audit deny ${quoted(escaped(rule.pattern))} ${rule.readOnly ? 'r' : 'rw'},`;
     }),
   ];
 }
@@ -58,13 +59,28 @@ function deviceRules({ request, refuseErrno }: BrokerRule): readonly string[] {
 
 /** The path itself, whatever it is, and what lies beneath it. */
 function beneath(path: string): string {
-  return path === '/' ? '/{,**}' : quoted(path, '{,/,/**}');
+  return path === '/' ? '/{,**}' : quoted(literal(path), '{,/,/**}');
+}
+
+/** A name, in which `*` is a character like any other. */
+function literal(path: string): string {
+  return escaped(path).replaceAll('*', '\\*');
 }
 
 /**
- * `*` and a `/**` at the end mean the same in both grammars, and the rest is meant as it stands. Inside of quotes a backslash takes the meaning from the
- * character after it; there is no other way to write a quote.
+ * A grant's pattern: `*` and a `/**` at the end mean the same in both grammars, and the rest is meant as it stands. Inside of quotes a backslash takes the meaning
+ * from the character after it; there is no other way to write a quote. A path's own backslash is refused: AppArmor's reader would take one before the closing quote
+ * for a quote in the name.
+ * @throws RatchetError ARGUMENT_INVALID.
  */
-function quoted(path: string, tail = ''): string {
-  return `"${path.replace(/[\\"?[\]{}^,@]/g, '\\$&')}${tail}"`;
+function escaped(path: string): string {
+  if (/[\\\p{Cc}]/u.test(path))
+    throw new RatchetError('ARGUMENT_INVALID', `AppArmor cannot be told of the path ${JSON.stringify(path)}`, {
+      next: 'rename it: no backslash and no control character',
+    });
+  return path.replace(/["?[\]{}^,@]/g, '\\$&');
+}
+
+function quoted(text: string, tail = ''): string {
+  return `"${text}${tail}"`;
 }

@@ -57,6 +57,16 @@ describe('an AppArmor profile', () => {
     expect([...files.keys()].filter((path) => path.includes('quote'))).toHaveLength(1);
   });
 
+  test('takes a star of a layer or of the program for a character, as Landlock does, and refuses what it cannot write', () => {
+    const { document } = exportSmall({ text: smallProfile({ read: ['/srv/*', '/srv/**'] }), program: '/opt/a*b' });
+    const { files } = readBack(document);
+    expect([...files.keys()]).toEqual(
+      expect.arrayContaining(['/srv/\\*{,/,/**}', '/srv/\\*\\*{,/,/**}', '/opt/a\\*b']),
+    );
+    for (const path of ['/srv/a\\', '/srv/a\nb'])
+      expect(() => exportSmall({ program: path })).toThrow('AppArmor cannot be told of the path');
+  });
+
   test('maps code only where the stage does', () => {
     expect(readBack(exportSmall({ stage: 'running' }).document).files.get('/usr{,/,/**}')).toBe('r');
   });
