@@ -119,6 +119,8 @@ export interface Native {
   /** One recvmsg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT. Truncation, foreign control messages or more than maxFds fds: all fds closed, throws EPROTO. */
   receiveMessage(options: { fd: number; maxBytes: number; maxFds: number }): Received;
   closeFd(options: { fd: number }): void;
+  /** A second number for the same open file, close-on-exec. */
+  duplicateFd(options: { fd: number }): number;
   /**
    * Adopts nothing: calls back on the event loop when the fd is readable/writable/hung up, until closed. Sets O_NONBLOCK (libuv does).
    * An fd with a pending error is reported once, as everything asked for and `hangup`; close the watch then. One watch an fd: EEXIST.

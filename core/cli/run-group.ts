@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { controlledGroup } from '../control/group-commands.ts';
-import { bindControl } from '../control/server.ts';
 import { RatchetError } from '../errors.ts';
 import { launchGroup } from '../group/launch-group.ts';
 import { EventStream, type SandboxEvent } from '../launch/events.ts';
 import { shellStatus } from '../launch/exit-status.ts';
 import { printRefusals } from '../launch/print-refusals.ts';
+import { openDoors } from '../systemd/doors.ts';
 import type { ServiceManager } from '../systemd/service-manager.ts';
 import { keepReport } from './keep-report.ts';
 import { complain } from './output.ts';
@@ -25,7 +25,9 @@ export interface RunGroupOptions {
 /** Runs a group until it ends; the status is that of the member whose end was the group's. */
 export async function runGroup(options: RunGroupOptions): Promise<number> {
   const { file, variables, incoming, control, report, signal, manager } = options;
-  const server = control === undefined ? undefined : await bindControl(control);
+  // No manager: what a group binds itself ends with it.
+  const doors = await openDoors({ control, agents: undefined }, undefined, { servesAgents: false });
+  const { control: server, ownedPaths } = doors;
   const events = new EventStream();
   const reports = events[Symbol.asyncIterator]();
   const told = Promise.all([printRefusals(events, complain), printEnds(events)]);
@@ -36,7 +38,7 @@ export async function runGroup(options: RunGroupOptions): Promise<number> {
       events,
       signal,
       incoming,
-      ownedPaths: control === undefined ? [] : [control],
+      ownedPaths,
     });
     if (signal.aborted) await group.stop();
     signal.addEventListener('abort', () => void group.stop());

@@ -29,8 +29,16 @@ interface Paths {
  * its file stays: it comes back after a restart, and who connects meanwhile waits.
  * @throws RatchetError ARGUMENT_INVALID, CONTROL_FAILED.
  */
-export async function openDoors(paths: Paths, manager: ServiceManager | undefined): Promise<Doors> {
+export async function openDoors(
+  paths: Paths,
+  manager: ServiceManager | undefined,
+  { servesAgents = true }: { readonly servesAgents?: boolean } = {},
+): Promise<Doors> {
   const passed = takePassedSockets();
+  if (passed.agents !== undefined && !servesAgents)
+    throw new RatchetError('ARGUMENT_INVALID', 'a socket for agents was passed, and a group has none', {
+      next: 'take ListenSequentialPacket= out of the socket unit',
+    });
   const control = passed.control ?? kept('control', paths.control, manager);
   const agents = passed.agents ?? kept('agents', paths.agents, manager);
   assertSame('control', passed.control, paths.control);

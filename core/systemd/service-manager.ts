@@ -53,9 +53,10 @@ export class ServiceManager {
     this.#tell(['STOPPING=1']);
   }
 
-  /** Has a listening socket, which stays open until `close()`, kept over our end (FileDescriptorStoreMax=): a successor gets it as one that is passed, and who connects meanwhile waits. */
+  /** Has a listening socket kept over our end (FileDescriptorStoreMax=): a successor gets it as one that is passed, and who connects meanwhile waits. */
   keep(name: string, socket: OwnedFd): void {
-    this.#tell(['FDSTORE=1', `FDNAME=${name}`], socket);
+    // Told when what came before was taken: by then the number may be another file's.
+    this.#tell(['FDSTORE=1', `FDNAME=${name}`], new OwnedFd(native.duplicateFd({ fd: socket.fd })));
   }
 
   /** When all was said. */
@@ -64,11 +65,11 @@ export class ServiceManager {
     this.#socket.close();
   }
 
-  /** In order, each when the one before was taken. */
+  /** In order, each when the one before was taken. Takes `socket`. */
   #tell(lines: readonly string[], socket?: OwnedFd): void {
     const data = Buffer.from(lines.join('\n'));
     const fds = socket === undefined ? [] : [socket.fd];
-    this.#sent = this.#sent.then(() => this.#send(data, fds));
+    this.#sent = this.#sent.then(() => this.#send(data, fds)).finally(() => socket?.close());
   }
 
   async #send(data: Buffer, fds: readonly number[]): Promise<void> {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sys/messages.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 
 #include "addon/bindings.h"
@@ -72,6 +73,15 @@ Napi::Value close_fd(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value duplicate_fd(const Napi::CallbackInfo& info) {
+  Options options(info, "duplicateFd");
+  const int fd = options.fd("fd");
+  if (!options.ok()) return {};
+  const int duplicate = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (duplicate < 0) return throw_failure(info.Env(), last_failure("fcntl"));
+  return Napi::Number::New(info.Env(), duplicate);
+}
+
 }  // namespace
 
 Napi::Value ratchet::reception_object(Napi::Env env, Result<Reception>& received) {
@@ -94,4 +104,5 @@ void register_messages(Napi::Env env, Napi::Object exports) {
   exports.Set("sendMessage", Napi::Function::New(env, send_one, "sendMessage"));
   exports.Set("receiveMessage", Napi::Function::New(env, receive_one, "receiveMessage"));
   exports.Set("closeFd", Napi::Function::New(env, close_fd, "closeFd"));
+  exports.Set("duplicateFd", Napi::Function::New(env, duplicate_fd, "duplicateFd"));
 }

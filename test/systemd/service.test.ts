@@ -3,16 +3,28 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { bindListening } from '../../core/control/bind-listening.ts';
 import { controlRequest } from '../../core/control/client.ts';
+import type { GroupStatus } from '../../core/group/group-report.ts';
 import type { SandboxStatus } from '../../core/launch/sandbox-status.ts';
 import { OwnedFd } from '../../core/owned-fd.ts';
-import { addressToSockaddr, socketFamily } from '../../core/policy/address/index.ts';
+import { addressToSockaddr, sockaddrToAddress, socketFamily } from '../../core/policy/address/index.ts';
+import { ServiceManager } from '../../core/systemd/service-manager.ts';
 import { native } from '../../native/index.ts';
 import { packagePath } from '../../native/package-path.ts';
 import { bareVmm, type Started, startRatchet } from '../cli/ratchet.ts';
@@ -36,13 +48,19 @@ afterEach(async () => {
 
 /** @param passed listening sockets, as descriptors 3 and up. */
 function run(options: readonly string[], passed: readonly number[] = [], manager?: Manager): Started {
+  return start([...options, ...bareVmm], passed, manager);
+}
+
+const runGroup = (file: string, passed: readonly number[]): Started => start(['--group', file], passed);
+
+function start(words: readonly string[], passed: readonly number[], manager?: Manager): Started {
   const env = {
     ...process.env,
     ...(passed.length === 0 ? {} : { LISTEN_FDS: String(passed.length) }),
     ...(manager === undefined ? {} : { NOTIFY_SOCKET: manager.path }),
   };
   const own = passed.length === 0 ? [] : ['sh', '-c', 'LISTEN_PID=$$ exec "$@"', 'sh'];
-  const one = startRatchet(['run', ...options, ...bareVmm], own, { env, stdio: ['ignore', 'pipe', 'pipe', ...passed] });
+  const one = startRatchet(['run', ...words], own, { env, stdio: ['ignore', 'pipe', 'pipe', ...passed] });
   started.push(one);
   return one;
 }
@@ -96,6 +114,45 @@ describe('a service', () => {
     );
     expect(await waiting).toMatchObject({ stage: 'running' });
     expect(await greeting(paths.agents)).toContain('ratchet-broker');
+  });
+});
+
+test('a socket that is to be kept is given even when it was closed, and its number used again, before the manager reads', async () => {
+  using manager = new Manager(join(folder, 'notify'));
+  const service = ServiceManager.find(() => undefined, { NOTIFY_SOCKET: manager.path });
+  const socket = listenUnguarded(join(folder, 'kept'));
+  const { fd } = socket;
+  service?.status('before');
+  service?.keep('control', socket);
+  socket.close();
+  using other = new OwnedFd(openSync('/dev/null', 'r'));
+  expect(other.fd).toBe(fd);
+  const { fds } = await manager.hears(/^FDNAME=control$/);
+  await service?.close();
+  const name = native.getSocketName({ fd: fds[0]?.fd ?? -1 });
+  expect(sockaddrToAddress(name)).toMatchObject({ path: join(folder, 'kept') });
+});
+
+describe('a group', () => {
+  const group = (): string => {
+    const command = bareVmm.slice(1);
+    const file = join(folder, 'group.yaml');
+    writeFileSync(file, JSON.stringify({ version: 1, name: 'passed', members: { vmm: { command } } }));
+    return file;
+  };
+
+  test('is asked over a control socket that is passed, and its members know of no passed socket', async () => {
+    const path = join(folder, 'control');
+    using control = listen('control');
+    runGroup(group(), [control.fd]);
+    const { members } = (await controlRequest(path, 'status')) as GroupStatus;
+    expect(readFileSync(`/proc/${members['vmm']?.pid}/environ`, 'utf8')).not.toMatch(/LISTEN_|NOTIFY_SOCKET/);
+  });
+
+  test('has no socket for agents', async () => {
+    using agents = bindListening({ path: join(folder, 'agents'), type: 'seqpacket', what: 'socket', option: '' });
+    const { stderr, status: found } = await runGroup(group(), [agents.fd]).ended;
+    expect({ found, stderr }).toEqual({ found: 2, stderr: expect.stringContaining('a group has none') });
   });
 });
 
