@@ -221,8 +221,8 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     } catch (error) {
       if (this.#ended) throw this.#isGone(error);
       if (!(error instanceof NothingChanged)) await this.kill();
-      // A monitor ends with its VMM, and may be seen to end first.
-      throw (error as RatchetError).code === 'QMP_CLOSED' ? this.#isGone(error) : error;
+      // The VMM's end may be seen first by its monitor, or by a look at its threads.
+      throw ['QMP_CLOSED', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '') ? this.#isGone(error) : error;
     }
   }
 

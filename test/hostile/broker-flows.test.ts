@@ -240,7 +240,8 @@ test('a client that does not read gets every answer in its turn, and each descri
   }
   expect(got.toSorted((left, right) => Number(left - right))).toEqual(wanted);
   await world.broker.client.status();
-  expect(fdCount(world.broker.pid)).toBe(fds);
+  // A flow that was not used for a while may have given its pin back meanwhile.
+  expect(fdCount(world.broker.pid)).toBeLessThanOrEqual(fds);
 });
 
 test('a client that leaves while it is connected pins nothing', async () => {
