@@ -177,7 +177,12 @@ export class RuntimeGrants {
 
   #forgetUsedUp(): void {
     if (this.#entries.size < maxRuntimeGrants) return;
-    for (const entry of [...this.#entries.values()]) if (entry.usesLeft <= 0) this.#forget(entry);
+    for (const entry of [...this.#entries.values()]) {
+      if (entry.usesLeft > 0) continue;
+      // Nobody can end it any more by its number, its time or its stage: what is still under way, as a program may be, goes with it.
+      entry.withdrawn = true;
+      this.#forget(entry);
+    }
   }
 
   #holds(entry: Entry): boolean {

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Authority } from '../../brokers/authority.ts';
-import { RuntimeGrants } from '../../brokers/runtime-grants.ts';
+import { maxRuntimeGrants, RuntimeGrants } from '../../brokers/runtime-grants.ts';
 import { Stages } from '../../brokers/stages.ts';
 import { parseAddress } from '../../core/policy/address/index.ts';
 import { profileOf } from './policy.ts';
@@ -25,6 +25,19 @@ test('a grant holds to the last millisecond of its time and not longer, and neit
   expect(authority.judge(wish).granted).toBe(false);
   expect(permit.granted && permit.holds()).toBe(false);
   expect(grants.list()).toEqual([]);
+});
+
+test('a used-up grant that makes room for others takes what was begun under it along', () => {
+  const grants = new RuntimeGrants(() => undefined);
+  const authority = new Authority(new Stages(profileOf({ start: { rules: [] }, late: { rules: [] } })), grants);
+  grants.add({ ...terms, uses: 1, forMs: undefined, throughEpoch: 0 });
+  const permit = authority.permit(wish);
+  expect(grants.full).toBe(false);
+  expect(permit.granted && permit.holds()).toBe(true);
+  for (let count = 1; count < maxRuntimeGrants; count++)
+    grants.add({ ...terms, target: 'tcp:127.0.0.1:2', uses: undefined, forMs: undefined, throughEpoch: 0 });
+  expect(grants.full).toBe(false);
+  expect(permit.granted && permit.holds()).toBe(false);
 });
 
 test('whatever is granted, used, revoked and left in whatever order, no grant permits more than its uses, nor in a later stage than its own', () => {
