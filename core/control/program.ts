@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `ctl PATH exec`: the connection becomes the streams of the program. After the request's answer, a line of JSON, come its stdin in the one direction and packets in the
 // other: a byte that tells the kind (1: stdout, 2: the end), a length of four bytes (big-endian), and the bytes. The end is a line of JSON: {code, signal}.
+// Now and then stdout has no bytes: a client that has left cannot be told from one whose input has ended, or waits, but by writing to it.
 import { Socket } from 'node:net';
 import { z } from 'zod';
 import { RatchetError } from '../errors.ts';
@@ -8,9 +9,12 @@ import type { Sandbox } from '../launch/sandbox.ts';
 import type { OwnedFd } from '../owned-fd.ts';
 import type { RunningProgram } from '../programs/running-program.ts';
 import type { Vmm } from '../vmm/vmm.ts';
+import { drained } from './drained.ts';
 
 export const programPacket = { output: 1, end: 2 } as const;
 export const packetHeaderBytes = 5;
+
+const lookMs = 1000;
 
 const argumentsSchema = z.strictObject({
   program: z.string(),
@@ -35,9 +39,19 @@ export async function streamProgram(sandbox: Sandbox<Vmm>, client: Socket, reque
   client.once('close', () => void running.kill());
   client.removeAllListeners('data');
   client.write(`${JSON.stringify({ ok: true, result: { pid: running.pid } })}\n`);
-  await relay(running, client);
-  const status = await running.exited;
-  client.write(packet(programPacket.end, Buffer.from(JSON.stringify(status))));
+  const looking = setInterval(() => {
+    // What waits to be written fails by itself.
+    if (client.writableLength === 0) client.write(packet(programPacket.output, Buffer.alloc(0)));
+  }, lookMs).unref();
+  // It may have left before anybody listened.
+  if (client.destroyed) void running.kill();
+  try {
+    await relay(running, client);
+    const status = await running.exited;
+    client.write(packet(programPacket.end, Buffer.from(JSON.stringify(status))));
+  } finally {
+    clearInterval(looking);
+  }
 }
 
 async function relay(running: RunningProgram, client: Socket): Promise<void> {
@@ -53,8 +67,7 @@ async function relay(running: RunningProgram, client: Socket): Promise<void> {
   if (from === undefined) return;
   try {
     for await (const chunk of from as AsyncIterable<Buffer>)
-      if (!client.write(packet(programPacket.output, chunk)))
-        await new Promise<void>((resolve) => client.once('drain', resolve).once('close', resolve));
+      if (!client.write(packet(programPacket.output, chunk))) await drained(client);
   } catch {
     // It ended with data unread (ECONNRESET): its status tells.
   }

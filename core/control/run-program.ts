@@ -47,7 +47,7 @@ export async function runProgram(
         const bytes = received.subarray(packetHeaderBytes, packetHeaderBytes + length);
         received = received.subarray(packetHeaderBytes + length);
         if (kind === programPacket.end) return statusSchema.parse(JSON.parse(bytes.toString())) as ExitStatus;
-        await onOutput(bytes);
+        if (bytes.length > 0) await onOutput(bytes);
       }
     }
   } finally {

@@ -10,6 +10,7 @@ import { RatchetError } from '../errors.ts';
 import type { OwnedFd } from '../owned-fd.ts';
 import { bindListening } from './bind-listening.ts';
 import type { Controlled } from './command-table.ts';
+import { drained } from './drained.ts';
 import { streamProgram } from './program.ts';
 import { refuseStranger } from './refuse-stranger.ts';
 
@@ -114,10 +115,7 @@ async function execute(controlled: Controlled, socket: Socket, given: unknown): 
 /** Waits until a client that reads slowly has taken it: what piles up meanwhile is bounded by the event queue, or not made at all. */
 async function send(socket: Socket, value: unknown): Promise<void> {
   if (socket.destroyed || socket.write(`${JSON.stringify(value)}\n`)) return;
-  await new Promise<void>((resolve) => {
-    socket.once('drain', resolve);
-    socket.once('close', resolve);
-  });
+  await drained(socket);
 }
 
 interface Request {

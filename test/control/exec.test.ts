@@ -10,6 +10,7 @@ import { packagePath } from '../../native/package-path.ts';
 import { scratch } from '../brokers/rig.ts';
 import { Pinned, waitFor } from '../launch/processes.ts';
 import { profileWith } from '../launch/programs-profile.ts';
+import { buildProgram } from '../native/build-program.ts';
 import { bareArguments } from '../qemu/unsandboxed.ts';
 
 const main = packagePath('dist/core/cli/main.js');
@@ -21,12 +22,14 @@ beforeAll(async () => {
   const programs = {
     copy: { path: '/bin/cat', 'at-once': 4 },
     unpack: { path: '/usr/bin/gzip', args: ['-dc'] },
+    deaf: { path: buildProgram('deaf', 'test/control/programs') },
   };
   writeFileSync(`${folder.path}/vm.yaml`, JSON.stringify(profileWith(programs)));
   launcher = spawn(
     process.execPath,
     [
       ...[main, 'run', '--profile', `${folder.path}/vm.yaml`, '--allow', 'exec=copy', '--allow', 'exec=unpack'],
+      ...['--allow', 'exec=deaf'],
       ...['--control', control, '--', 'qemu-system-x86_64', ...bareArguments],
     ],
     { stdio: ['ignore', 'ignore', 'inherit'] },
@@ -75,6 +78,19 @@ async function running(): Promise<readonly number[]> {
 
 test('that is left ends its program', async () => {
   const { child, ended } = ctl('exec', 'copy');
+  await waitFor('it to run', async () => (await running()).length === 1);
+  child.kill('SIGKILL');
+  await ended;
+  await waitFor('it to end', async () => (await running()).length === 0);
+});
+
+test.each([
+  ['waits for the end of its input', (stdin: Writable) => stdin.end()],
+  ['sends more than it reads', (stdin: Writable) => stdin.write(Buffer.alloc(4 << 20))],
+])('that is left ends a program that never reads, while who left %s', async (_, use) => {
+  const { child, ended, stdin } = ctl('exec', 'deaf');
+  stdin.on('error', () => undefined);
+  use(stdin);
   await waitFor('it to run', async () => (await running()).length === 1);
   child.kill('SIGKILL');
   await ended;
