@@ -29,13 +29,14 @@ export function bindListening({ path, type, what, option }: ListeningSocket): Ow
   // bind(2) takes the mode from the umask: nobody else may connect in the moment before a chmod.
   const before = process.umask(0o177);
   try {
+    refuseFds(socket);
     try {
       native.bindSocket({ fd: socket.fd, address });
     } catch (error) {
       if ((error as NativeError).code !== 'EADDRINUSE' || !removeStaleSocket(path)) throw error;
       native.bindSocket({ fd: socket.fd, address });
     }
-    refuseFds(socket);
+    // At once: a client that waits for the file is refused until it listens.
     native.listenSocket({ fd: socket.fd, backlog });
     return socket;
   } catch (cause) {
