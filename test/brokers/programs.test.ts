@@ -160,6 +160,8 @@ test('one that cannot be handed over for want of descriptors is killed, and who 
   const asked = client.exec('pack');
   asked.catch(() => undefined);
   const { number } = await order();
+  // It has given away the order's streams, and closed its copies of them.
+  await client.status();
   // Room for the pidfd that comes, and for no copy of it.
   const used = new Set(readdirSync(`/proc/${broker.pid}/fd`).map(Number));
   const free = Array.from({ length: used.size + 2 }, (_, fd) => fd).filter((fd) => !used.has(fd));
