@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The rules of stage `running`, one call each, and profiles that lack one of them. Pure.
+import { untoldOfRoles } from '../../core/policy/dangerous.ts';
 import { evaluate, letsThrough } from '../../core/policy/index.ts';
 import type { Action, FilterPolicy, ResolvedProfile, ResolvedStage, Rule } from '../../core/policy/types.ts';
 import { auditArchOf, errnoName, syscallNumber } from '../../core/tables/index.ts';
@@ -76,10 +77,12 @@ export function withoutRule(stage: ResolvedStage, key: string | undefined): Read
         .map((rule) => writtenRule(name, rule, rule === otherwiseRule)),
     );
   const syscalls = written('process', stage.filter);
+  // Whatever a role lacks then, nobody has to be told: the row fails.
+  const untold = [...untoldOfRoles];
   const roles = Object.fromEntries(
     Object.entries(stage.roles).map(([role, filter]) => [
       role,
-      { why: 'as shipped', keep: [], syscalls: intersect(written(role, filter), key) },
+      { why: 'as shipped', keep: [], untold, syscalls: intersect(written(role, filter), key) },
     ]),
   );
   if (!found && key !== undefined) throw new Error(`stage ${stage.name} has no rule "${key}"`);
