@@ -357,7 +357,7 @@ export const encodeServerMessage = (message: ServerMessage): Uint8Array => encod
 
 /** @throws RatchetError BROKER_PROTOCOL: the sender of such a frame is cut off. */
 export function decodeRequest(bytes: Uint8Array): Request {
-  return decodeWith(request, bytes, protocolLimits.maxRequestBytes, plainConnect);
+  return decodeWith(request, bytes, protocolLimits.maxRequestBytes);
 }
 
 /** @throws RatchetError BROKER_PROTOCOL. */
@@ -365,24 +365,7 @@ export function decodeServerMessage(bytes: Uint8Array): ServerMessage {
   return decodeWith(serverMessage, bytes, protocolLimits.maxReplyBytes);
 }
 
-/** A request to connect without options, as the schema has it: most are, and the schema takes several times as long. Undefined leaves it to the schema. */
-function plainConnect(decoded: unknown): Request | undefined {
-  if (typeof decoded !== 'object' || decoded === null || Object.keys(decoded).length !== 4) return undefined;
-  const { type, id, address, timeoutMs } = decoded as Readonly<Record<string, unknown>>;
-  // A msgpack extension makes bigints of any size.
-  if (type !== 'connect' || typeof id !== 'bigint' || id < 1n || id > maxId) return undefined;
-  if (typeof address !== 'string' || address.length > maxTextBytes) return undefined;
-  if (typeof timeoutMs !== 'number' || !Number.isInteger(timeoutMs)) return undefined;
-  if (timeoutMs < 1 || timeoutMs > protocolLimits.maxTimeoutMs) return undefined;
-  return { type, id, address, timeoutMs };
-}
-
-function decodeWith<T>(
-  schema: z.ZodType<T>,
-  bytes: Uint8Array,
-  maxBytes: number,
-  plain: (decoded: unknown) => T | undefined = () => undefined,
-): T {
+function decodeWith<T>(schema: z.ZodType<T>, bytes: Uint8Array, maxBytes: number): T {
   if (bytes.length === 0 || bytes.length > maxBytes)
     throw new RatchetError('BROKER_PROTOCOL', `a frame of ${bytes.length} bytes on the broker channel`, {
       next: `send 1 to ${maxBytes} bytes`,
@@ -393,8 +376,6 @@ function decodeWith<T>(
   } catch (cause) {
     throw new RatchetError('BROKER_PROTOCOL', 'a frame on the broker channel is not msgpack', { cause });
   }
-  const known = plain(decoded);
-  if (known !== undefined) return known;
   const checked = schema.safeParse(withPlainIntegers(decoded));
   if (checked.success) return checked.data;
   const issue = checked.error.issues[0];
