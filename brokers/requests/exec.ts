@@ -161,7 +161,8 @@ function openStream(broker: Broker, text: string, access: 'ro' | 'wo', reply: Re
   if (permit === undefined) return undefined;
   let file: OwnedFd | undefined;
   let fulfilled = wish;
-  const flags = access === 'ro' ? constants.O_RDONLY : constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC;
+  // Not O_TRUNC: who starts the program empties its output, when it is known to start.
+  const flags = access === 'ro' ? constants.O_RDONLY : constants.O_WRONLY | constants.O_CREAT;
   const result = attempt(() => {
     ({ file, wish: fulfilled } = openWish(broker.authority, wish, { flags, mode: createMode }));
   });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The file of a named program: looked at when the VM is launched, and the same file or none when it is started.
-import { constants, fstatSync, realpathSync } from 'node:fs';
+import { constants, fstatSync, lstatSync, realpathSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { type NativeError, native } from '../../native/index.ts';
 import { RatchetError } from '../errors.ts';
 import { OwnedFd } from '../owned-fd.ts';
@@ -19,25 +20,41 @@ const typeMask = 0o170000n;
 const regularFile = 0o100000n;
 const writableByOthers = 0o022n;
 const executable = 0o111n;
+const sticky = 0o1000n;
 
-/** @throws RatchetError PROFILE_INVALID for a file that others could change, VMM_NOT_FOUND when it is missing. */
+/** @throws RatchetError PROFILE_INVALID for a file that others could change or replace, VMM_NOT_FOUND when it is missing. */
 export function pinFile(path: string): PinnedFile {
   const real = realPath(path);
   using file = open(real);
   const { mode, uid } = fstatSync(file.fd, { bigint: true });
-  const problem =
-    (mode & typeMask) !== regularFile || (mode & executable) === 0n
-      ? 'is no executable file'
-      : (mode & writableByOthers) !== 0n
-        ? 'can be written to by its group or by everybody'
-        : uid !== 0n && uid !== BigInt(process.geteuid?.() ?? 0)
-          ? `belongs to another user (${uid})`
-          : undefined;
-  if (problem !== undefined)
-    throw new RatchetError('PROFILE_INVALID', `the program ${real} ${problem}`, {
-      next: 'name a program that only root or this user can change',
-    });
+  const runs = (mode & typeMask) === regularFile && (mode & executable) !== 0n;
+  refuse(`the program ${real}`, runs ? changedByOthers({ mode, uid }) : 'is no executable file');
+  // Who can change one of these chooses which program the name means.
+  for (const folder of new Set([...foldersOf(path), ...foldersOf(real)])) {
+    const found = lstatSync(folder, { bigint: true });
+    // In a sticky one nobody can move what is another's (/tmp); a link is its owner's alone.
+    const kept = (found.mode & sticky) !== 0n || found.isSymbolicLink();
+    refuse(`${folder}, on the way to the program ${path},`, changedByOthers(kept ? { ...found, mode: 0n } : found));
+  }
   return { path: real, identity: identityOf(file) };
+}
+
+function refuse(what: string, problem: string | undefined): void {
+  if (problem === undefined) return;
+  throw new RatchetError('PROFILE_INVALID', `${what} ${problem}`, {
+    next: 'name a program that only root or this user can change',
+  });
+}
+
+function changedByOthers({ mode, uid }: { readonly mode: bigint; readonly uid: bigint }): string | undefined {
+  if ((mode & writableByOthers) !== 0n) return 'can be written to by its group or by everybody';
+  return uid !== 0n && uid !== BigInt(process.geteuid?.() ?? 0) ? `belongs to another user (${uid})` : undefined;
+}
+
+/** All folders above it, as they are named. */
+function foldersOf(path: string): readonly string[] {
+  const folder = dirname(resolve(path));
+  return folder === '/' ? ['/'] : [folder, ...foldersOf(folder)];
 }
 
 /** The file itself, for as long as it is that one. @throws RatchetError REQUEST_FAILED with ENOENT, ELOOP or ESTALE. */

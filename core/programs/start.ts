@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import { fstatSync, ftruncateSync } from 'node:fs';
 import { withDeadline } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
 import { killByPidfd } from '../launch/kill.ts';
@@ -49,6 +50,7 @@ export async function startProgram(
   let stopServing = (): void => staged.listener.close();
   try {
     requireLayers(staged.pid, plan, [0, 1, 2]);
+    emptyFile(stdout);
     stopServing = supervise({ pid: staged.pid, listener: staged.listener, profile, tell });
     await withDeadline(staged.executed, deadlineMs, () => {
       return new RatchetError('STAGER_FAILED', `${program.name} was not executed in time`, { errno: 'ETIMEDOUT' });
@@ -61,4 +63,9 @@ export async function startProgram(
     stopServing();
     throw error;
   }
+}
+
+/** What was in the output stays until nothing but the exec itself can fail any more. Pipes and sockets are left alone. */
+function emptyFile({ fd }: OwnedFd): void {
+  if (fstatSync(fd).isFile()) ftruncateSync(fd, 0);
 }

@@ -155,9 +155,17 @@ describe('is refused', () => {
     const path = `${folder.path}/program`;
     copyFileSync('/bin/cat', path);
     chmodSync(path, 0o755);
-    await using vm = await launchWith({ written: { path } });
+    const output = `${folder.path}/output`;
+    writeFileSync(output, 'what was kept so far');
+    await using vm = await launchWith({ written: { path } }, { allow: [{ request: 'open', target: output }] });
+    await using before = await vm.exec('written', { output });
+    before.stdin?.close();
+    expect(await before.exited).toEqual({ code: 0, signal: null });
+    expect(readFileSync(output, 'utf8')).toBe('');
+    writeFileSync(output, 'what was kept since');
     copyFileSync('/usr/bin/gzip', path);
-    await expect(vm.exec('written')).rejects.toMatchObject({ errno: 'ESTALE' });
+    await expect(vm.exec('written', { output })).rejects.toMatchObject({ errno: 'ESTALE' });
+    expect(readFileSync(output, 'utf8')).toBe('what was kept since');
   });
 
   test.each([

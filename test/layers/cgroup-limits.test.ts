@@ -94,7 +94,7 @@ describe('a limit', () => {
     guestMs,
   );
 
-  // The last one: what it leaves may read a word of the next command from the guest's console.
+  // The last one: the ends of its children interrupt the guest's shell, whose `read` then forgets what it has of the next command (busybox 1.35).
   it(
     'on processes refuses one more',
     async () => {
