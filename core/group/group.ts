@@ -207,9 +207,12 @@ export class Group implements AsyncDisposable {
     return await this.vmm(options.member).vmm.acceptMigration(at, options);
   }
 
-  /** Clients first, then their servers. Nothing of the group is left afterwards. May be called twice. */
-  async stop(): Promise<void> {
-    await this.#stop({ member: undefined, status: { code: 0, signal: null }, words: 'the group was stopped' });
+  /**
+   * Clients first, then their servers. Nothing of the group is left afterwards. May be called twice. Who does not wait for it need not catch its failure.
+   * @throws what the first member threw whose end failed; all others have ended too then.
+   */
+  stop(): Promise<void> {
+    return this.#stop({ member: undefined, status: { code: 0, signal: null }, words: 'the group was stopped' });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -217,7 +220,10 @@ export class Group implements AsyncDisposable {
   }
 
   #stop(end: GroupEnd): Promise<void> {
-    this.#stopped ??= this.#stopNow(end);
+    if (this.#stopped === undefined) {
+      this.#stopped = this.#stopNow(end);
+      this.#stopped.catch(() => undefined);
+    }
     return this.#stopped;
   }
 
@@ -225,11 +231,14 @@ export class Group implements AsyncDisposable {
     this.#phase = 'stopping';
     this.#giveUp.abort(new RatchetError('VMM_EXITED', end.words));
     await Promise.allSettled(this.#work);
-    for (const member of [...this.#members.values()].reverse()) await member.close();
+    const failures: unknown[] = [];
+    for (const member of [...this.#members.values()].reverse())
+      await member.close().catch((error: unknown) => failures.push(error));
     for (const member of this.#members.values()) member[Symbol.dispose]();
     this.#wires[Symbol.dispose]();
     this.events.close();
     this.#end.resolve(end);
+    if (failures.length > 0) throw failures[0];
   }
 
   #follow(member: Member, sandbox: Sandbox<Vmm>): void {
@@ -311,7 +320,12 @@ export class Group implements AsyncDisposable {
     return [...this.#members.values()].filter((member) => !this.#gone.has(member));
   }
 
-  #inBackground(member: Member, work: Promise<void>): void {
+  /** A failure in it is the end of the group: nobody else would see to the member. */
+  #inBackground(member: Member, act: Promise<void>): void {
+    const work = act.catch((error: Error) => {
+      const words = `the end of member ${member.name} failed: ${error.message}`;
+      void this.#stop({ member: member.name, status: { code: 1, signal: null }, words });
+    });
     this.#work.add(work);
     member.comingBack = work;
     void work.finally(() => {

@@ -45,7 +45,8 @@ export async function launchGroup(options: LaunchGroupOptions): Promise<Group> {
     await group.start(options.signal);
     return group;
   } catch (error) {
-    await group.stop();
+    // What went wrong first is told.
+    await group.stop().catch(() => undefined);
     throw error;
   }
 }

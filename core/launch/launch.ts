@@ -182,7 +182,8 @@ export async function launchVmm(
     if (until !== first.name) await sandbox.letRun();
     return sandbox;
   } catch (error) {
-    if (sandbox !== undefined) await sandbox.kill();
+    // What went wrong first is told.
+    if (sandbox !== undefined) await sandbox.kill().catch(() => undefined);
     else await abandon(staged, cgroup, broker, programs);
     throw error;
   }

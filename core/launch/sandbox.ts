@@ -71,6 +71,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
   readonly #engine: StageEngine;
   readonly #broker: FollowedBroker;
   #ended = false;
+  #closed: Promise<void> | undefined;
   readonly #brokerFollowed: Promise<void>;
   readonly #released: Promise<void>;
   readonly #records: KernelRecords;
@@ -220,7 +221,8 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
       return { verification };
     } catch (error) {
       if (this.#ended) throw this.#isGone(error);
-      if (!(error instanceof NothingChanged)) await this.kill();
+      // What is left of its end is told to whoever closes it.
+      if (!(error instanceof NothingChanged)) await this.kill().catch(() => undefined);
       // The VMM's end may be seen first by its monitor, or by a look at its threads.
       throw ['QMP_CLOSED', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '') ? this.#isGone(error) : error;
     }
@@ -373,17 +375,28 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     if (!this.#ended) signalByPidfd(this.#parts.process.pidfd, constants.signals.SIGTERM);
   }
 
-  /** Ends the VMM at once. */
-  async kill(): Promise<void> {
+  /** Ends the VMM at once. Who does not wait for it need not catch its failure. @throws as `close()`. */
+  kill(): Promise<void> {
     if (!this.#ended) killByPidfd(this.#parts.process.pidfd);
-    await this.#released;
+    return this.#released;
   }
 
-  /** Asks the VMM to quit, kills it if it does not within five seconds, and ends the broker. May be called twice. */
-  async close(): Promise<void> {
+  /**
+   * Asks the VMM to quit, kills it if it does not within five seconds, and ends the broker. May be called twice. Who does not wait for it need not catch its failure.
+   * @throws RatchetError CGROUP_FAILED, REQUEST_FAILED when something that served it does not end; everything else has been ended then.
+   */
+  close(): Promise<void> {
+    if (this.#closed === undefined) {
+      this.#closed = this.#closeNow();
+      this.#closed.catch(() => undefined);
+    }
+    return this.#closed;
+  }
+
+  async #closeNow(): Promise<void> {
     const quitMs = 5000;
     const timer = setTimeout(() => void this.kill(), quitMs);
-    if (!this.#ended) await this.vmm.quit().catch(() => this.kill());
+    if (!this.#ended) await this.vmm.quit().catch(() => void this.kill());
     await this.exited;
     clearTimeout(timer);
     await this.#released;

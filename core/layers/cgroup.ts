@@ -146,7 +146,8 @@ export class Cgroup {
     try {
       writeExisting(join(this.#folder, 'cgroup.kill'), '1');
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw failed('kill', this.name, 'EIO', error);
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'ENOENT') throw failed('kill', this.name, code, error);
     }
   }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Control groups on the real hierarchy of this machine, with whatever controllers it has. That the limits hold is shown in a guest's kernel (cgroup-limits.test.ts).
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   chownSync,
@@ -14,8 +14,9 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { launchGroup } from '../../core/group/launch-group.ts';
 import { launchVmm } from '../../core/launch/launch.ts';
 import type { Sandbox } from '../../core/launch/sandbox.ts';
 import { Cgroup } from '../../core/layers/cgroup.ts';
@@ -31,6 +32,8 @@ const mount = cgroupMount() ?? '';
 let parent: string;
 let parentFolder: string;
 let sandbox: Sandbox<Vmm> | undefined;
+/** Something over a file of a group, which must be gone before the group is. */
+let covered: string | undefined;
 
 beforeEach(() => {
   parent = join(cgroupOf('self') ?? '/', `ratchet-test-${process.pid}`);
@@ -39,6 +42,11 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
+  if (covered !== undefined) {
+    execFileSync('umount', [covered]);
+    rmdirSync(dirname(covered));
+    covered = undefined;
+  }
   await sandbox?.close();
   sandbox = undefined;
   rmdirSync(parentFolder);
@@ -91,6 +99,45 @@ describe('a daemon with a control group', () => {
     const layers = { cgroup: { parent } };
     await expect(launchVmm({ command, stdio: ['ignore', 'ignore', 'pipe'], layers })).rejects.toThrow('exited with');
     expect(readdirSync(parentFolder).filter((name) => name.startsWith('ratchet-'))).toEqual([]);
+  });
+});
+
+describe('an end that fails', () => {
+  /** Whatever is written to its cgroup.kill is refused (ENOSPC). */
+  function refuseKill(): void {
+    const [group = ''] = readdirSync(parentFolder).filter((name) => name.startsWith('ratchet-'));
+    covered = join(parentFolder, group, 'cgroup.kill');
+    execFileSync('mount', ['--bind', '/dev/full', covered]);
+  }
+
+  // A promise that nobody waits for would be an unhandled rejection here, and the end of a launcher.
+  it('is told to whoever closes the sandbox, and to nobody else', async () => {
+    const running = await start({ cgroup: { parent } });
+    sandbox = undefined;
+    refuseKill();
+    void running.close();
+    await running.exited;
+    await expect(running.close()).rejects.toMatchObject({ code: 'CGROUP_FAILED' });
+    await expect(running.kill()).rejects.toMatchObject({ code: 'CGROUP_FAILED' });
+  });
+
+  it('ends the group, and keeps no other member of it', async () => {
+    const layers = { cgroup: { parent } };
+    const command = ['qemu-storage-daemon'];
+    const group = await launchGroup({
+      group: {
+        version: 1,
+        name: 'stuck',
+        members: { other: { command }, stuck: { command, layers, 'on-end': 'stop-group' } },
+      },
+    });
+    refuseKill();
+    const other = group.member('other');
+    const stuck = group.member('stuck');
+    stuck.terminate();
+    await expect(group.exited).resolves.toMatchObject({ member: 'stuck' });
+    await expect(group.stop()).rejects.toMatchObject({ code: 'CGROUP_FAILED' });
+    expect([other.alive, stuck.alive]).toEqual([false, false]);
   });
 });
 
