@@ -65,10 +65,10 @@ std::optional<StepFailure> BorrowedThread::mask() {
 
 Result<std::int64_t> BorrowedThread::call(long number, const arch::Arguments& arguments, const Deadline& deadline) {
   if (steps_) {
-    auto called = call_by_single_step(*tracee_, saved_.registers, site_.instruction, number, arguments, deadline);
-    if (!called.ok()) return called.failure();
-    if (called.value()) return *called.value();
-    steps_ = false;
+    const auto stepped = call_by_single_step(*tracee_, saved_.registers, site_.instruction, number, arguments, deadline);
+    if (!stepped.ok()) return stepped.failure();
+    steps_ = !stepped.value().set_aside;
+    if (stepped.value().result) return *stepped.value().result;
   }
   in_get_signal_ = false;
   return call_in_thread(*tracee_, saved_.registers, site_.instruction, number, arguments, deadline);

@@ -30,8 +30,8 @@ Outcome set_aside(Tracee& tracee, int signal, const Deadline& deadline) {
 
 }  // namespace
 
-Result<std::optional<std::int64_t>> call_by_single_step(Tracee& tracee, const arch::Registers& base, std::uint64_t instruction, long number,
-                                                        const arch::Arguments& arguments, const Deadline& deadline) {
+Result<Stepped> call_by_single_step(Tracee& tracee, const arch::Registers& base, std::uint64_t instruction, long number, const arch::Arguments& arguments,
+                                    const Deadline& deadline) {
   arch::Registers registers = base;
   arch::aim(registers, instruction, number, arguments);
   if (const Outcome failed = tracee.set_registers(registers)) return *failed;
@@ -58,9 +58,10 @@ Result<std::optional<std::int64_t>> call_by_single_step(Tracee& tracee, const ar
     auto now = tracee.registers();
     if (!now.ok()) return now.failure();
     const bool made = arch::has_called(now.value(), instruction, number);
+    const std::int64_t result = trapped ? -EPERM : arch::result(now.value());
     if (signal == SIGTRAP && by_kernel) {
       if (!made) return Failure{EPROTO, "ptrace"};
-      return std::optional<std::int64_t>(trapped ? -EPERM : arch::result(now.value()));
+      return Stepped{result, false};
     }
     if (!made && signal != SIGTRAP) {
       if (const Outcome failed = postpone_signal(tracee, PTRACE_SINGLESTEP, signal)) return *failed;
@@ -68,8 +69,7 @@ Result<std::optional<std::int64_t>> call_by_single_step(Tracee& tracee, const ar
     }
     // A SIGTRAP that somebody sent: with it in the queue the kernel's own is not raised.
     if (const Outcome failed = set_aside(tracee, signal, deadline)) return *failed;
-    if (!made) return std::optional<std::int64_t>();
-    return std::optional<std::int64_t>(trapped ? -EPERM : arch::result(now.value()));
+    return made ? Stepped{result, true} : Stepped{{}, true};
   }
 }
 

@@ -17,9 +17,15 @@
 
 namespace ratchet {
 
-/// As call_in_thread(), and leaves the thread at a stop at which it can be put back. SIGTRAP must not be blocked. Nothing: the call was not made,
-/// because a SIGTRAP of somebody else's came first; the thread is at an event stop, that signal in its queue and blocked.
-Result<std::optional<std::int64_t>> call_by_single_step(Tracee& tracee, const arch::Registers& base, std::uint64_t instruction, long number,
-                                                        const arch::Arguments& arguments, const Deadline& deadline);
+struct Stepped {
+  /// As call_in_thread() gives it. Nothing: the call was not made, because a SIGTRAP of somebody else's came first.
+  std::optional<std::int64_t> result;
+  /// A SIGTRAP of somebody else's came, before the call or in it: the thread is at an event stop, that signal in its queue and blocked, so no step may follow.
+  bool set_aside;
+};
+
+/// Leaves the thread at a stop at which it can be put back. SIGTRAP must not be blocked. A Failure: as of call_in_thread().
+Result<Stepped> call_by_single_step(Tracee& tracee, const arch::Registers& base, std::uint64_t instruction, long number, const arch::Arguments& arguments,
+                                    const Deadline& deadline);
 
 }  // namespace ratchet

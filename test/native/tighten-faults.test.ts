@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The worst at every step of an injection: a process ends up untouched, tightened or dead, and never half done or stopped.
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
+import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { native } from '../../native/index.ts';
+import { buildEngineProgram } from './build-engine-program.ts';
 import { everyones } from './everyones.ts';
 import { readable } from './fds.ts';
 import { buildFaultProgram, nextTurn, Victim } from './victim.ts';
@@ -168,6 +170,14 @@ describe('SIGTRAP, which a single step raises', () => {
   it.each(steps)('sent before step %s: the injection succeeds, and it comes once', async (step) => {
     await using victim = await Victim.start('trap-handled');
     expect((await inject(victim, step, 'sigtrap')).said).toBe('ok');
+    expect(await victim.end()).toBe('SIGTRAP 1');
+  });
+
+  it('sent in a call: the next call is made another way, and the signal comes once', async () => {
+    await using victim = await Victim.start('trap-handled');
+    const program = buildEngineProgram('trap-in-call');
+    const said = await promisify(execFile)(program, [String(victim.pid)]);
+    expect(said.stdout).toBe(`${victim.pid}\n`);
     expect(await victim.end()).toBe('SIGTRAP 1');
   });
 });
