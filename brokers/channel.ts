@@ -6,7 +6,6 @@ import type { Flows } from './flows.ts';
 
 /** Packets that wait for a full socket: every outstanding result fits, and some events. */
 const maxQueuedEvents = 128;
-const maxPacketsPerTurn = 32;
 
 interface Outgoing {
   readonly data: Uint8Array;
@@ -153,9 +152,10 @@ export class Channel {
     this.#watch = this.#listen(writable);
   }
 
+  /** Until nothing waits, or the door's turn is over. */
   #receive(): void {
     try {
-      for (let packets = 0; packets < maxPacketsPerTurn && !this.#ended; packets += 1) {
+      while (!this.#ended) {
         const received = native.receiveRequest({ door: this.door });
         if (received.kind === 'again') return;
         if (received.kind === 'end') {

@@ -225,7 +225,7 @@ export interface Native {
     shut: BigUint64Array;
     trail: unknown;
   }): Door;
-  /** As receiveMessage with one fd at most, for the next request that no flow answers. */
+  /** As receiveMessage with one fd at most, for the next request that no flow answers. `again` also when as many were received as may be before the watch calls back anew. */
   receiveRequest(options: { door: Door }): Received & { readonly begun?: Begun };
   /** Makes a socket, connects it and sends it with `reply`, whenever `request` comes with any number in its 8 bytes at `idAt`. False when a number is not within, or when there is such a flow. */
   addRequestFlow(
@@ -248,7 +248,7 @@ export interface Native {
     received: BigUint64Array;
     trail: unknown;
   }): Door;
-  /** As receiveNotification, for the next call that no flow answers. */
+  /** As receiveNotification, for the next call that no flow answers. Undefined also when as many were received as may be before the watch calls back anew. */
   receiveCall(options: { door: Door }): (Notification & { readonly begun?: Begun }) | undefined;
   /** Connects the caller's own socket, whenever one of this kind is asked to connect to exactly the bytes `asked`. False when there is such a flow. */
   addCallFlow(

@@ -57,9 +57,6 @@ function showingNothing(call: Call): Call {
   return { ...call, args: () => ({}) };
 }
 
-/** Calls served in one turn of the event loop, so that a flood of them leaves the launcher its turn. */
-const maxCallsPerTurn = 32;
-
 /** In a row; then the listener is closed and the kernel answers ENOSYS in our place. */
 const maxReceiveFailures = 16;
 
@@ -109,8 +106,9 @@ export class NotifyLoop {
     return this.#ended;
   }
 
+  /** Until none waits, or the door's turn is over. */
   #serveWaiting(): void {
-    for (let served = 0; served < maxCallsPerTurn && !this.#ended; served += 1) {
+    while (!this.#ended) {
       try {
         const notification = native.receiveCall({ door: this.#door });
         if (notification === undefined) return;

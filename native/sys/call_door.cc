@@ -54,7 +54,8 @@ std::string name_of(pid_t tid) {
 
 Result<std::variant<seccomp_notif, CallerGone>> CallDoor::receive() {
   begun_.reset();
-  for (; turn_ > 0; --turn_) {
+  while (turn_ > 0) {
+    --turn_;
     auto received = receive_notification(options_.listener_fd);
     const seccomp_notif* call = received.ok() ? std::get_if<seccomp_notif>(&received.value()) : nullptr;
     if (call == nullptr) return received;

@@ -48,7 +48,7 @@ class CallDoor {
   };
   explicit CallDoor(Options options) : options_(std::move(options)) {}
 
-  /// From here on so many calls are received at most: then it is somebody else's turn.
+  /// From here on so many calls are received at most, whoever answers them: a flood of them leaves others their turn.
   void begin_turn() { turn_ = most_in_a_turn; }
 
   /// As receive_notification, for the first call that no flow answers. CallerGone also means that nobody waits, or that the turn is over.

@@ -34,7 +34,8 @@ int connect_new(int fd, AddressBytes address) {
 
 Result<Reception> RequestDoor::receive(std::size_t max_bytes, std::size_t max_fds) {
   begun_.reset();
-  for (; turn_ > 0; --turn_) {
+  while (turn_ > 0) {
+    --turn_;
     auto reception = receive_message(fd_, max_bytes, max_fds);
     const Message* message = reception.ok() ? std::get_if<Message>(&reception.value()) : nullptr;
     if (message == nullptr || !serve(*message, monotonic_now())) return reception;

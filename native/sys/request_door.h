@@ -32,7 +32,7 @@ class RequestDoor {
   RequestDoor(int fd, std::shared_ptr<FlowTrail> trail, std::uint64_t* last_id, const std::uint64_t* shut)
       : fd_(fd), trail_(std::move(trail)), last_id_(last_id), shut_(shut) {}
 
-  /// From here on so many messages are received at most: then it is somebody else's turn.
+  /// From here on so many messages are received at most, whoever answers them: a flood of them leaves others their turn.
   void begin_turn() { turn_ = most_in_a_turn; }
 
   /// As receive_message, for the first message that no flow answers. NothingWaiting also means that the turn is over.

@@ -247,6 +247,16 @@ void flows_answer_what_they_know() {
   CHECK(is_message(receive()));
 }
 
+void a_turn_is_over_whoever_answers() {
+  Rig rig;
+  for (std::uint64_t id = 1; id <= 40; ++id) rig.send(id);
+  rig.door.begin_turn();
+  for (int received = 0; received < 32; ++received) CHECK(is_message(rig.door.receive(100, 1)));
+  CHECK(is_nothing(rig.door.receive(100, 1)));
+  rig.door.begin_turn();
+  CHECK(is_message(rig.door.receive(100, 1)));
+}
+
 void flows_stop_where_they_must() {
   Rig rig;
   CHECK(rig.door.add(rig.request, rig.flow()));
@@ -287,6 +297,7 @@ void flows_stop_where_they_must() {
 
 int main() {
   flows_answer_what_they_know();
+  a_turn_is_over_whoever_answers();
   flows_stop_where_they_must();
   random_messages();
   several_control_messages();
