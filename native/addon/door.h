@@ -11,9 +11,6 @@
 
 namespace ratchet {
 
-struct RequestDoorHandle;
-struct CallDoorHandle;
-
 /// Who serves an fd before JavaScript hears that it is readable.
 class Door {
  public:
@@ -23,8 +20,8 @@ class Door {
   virtual bool serve_ready() = 0;
   virtual void forget(std::uint32_t flow) = 0;
   virtual std::vector<std::uint32_t> take_used() = 0;
-  virtual RequestDoorHandle* requests() { return nullptr; }
-  virtual CallDoorHandle* calls() { return nullptr; }
+  /// The same for doors that receive the same.
+  virtual const void* kind() const = 0;
 };
 
 /// The door that JavaScript holds; empty when the value is none.

@@ -13,52 +13,36 @@
 
 namespace ratchet {
 
-struct RequestDoorHandle final : Door {
-  RequestDoorHandle(int fd, std::shared_ptr<FlowTimer> timer, std::uint64_t* last_id, const std::uint64_t* shut, std::size_t max_bytes)
-      : door(fd, timer->trail(), last_id, shut), timer(std::move(timer)), max_bytes(max_bytes) {}
-
-  void begin_turn() override { door.begin_turn(); }
-
-  bool serve_ready() override {
-    if (!waiting) waiting = door.receive(max_bytes, max_fds);
-    timer->start_if_due();
-    if (waiting->ok() && std::holds_alternative<NothingWaiting>(waiting->value())) waiting.reset();
-    return waiting.has_value();
-  }
-
-  void forget(std::uint32_t flow) override { door.forget(flow); }
-  std::vector<std::uint32_t> take_used() override { return door.take_used(); }
-  RequestDoorHandle* requests() override { return this; }
-
-  static constexpr std::size_t max_fds = 1;
-  RequestDoor door;
-  std::shared_ptr<FlowTimer> timer;
-  std::size_t max_bytes;
-  Napi::ObjectReference cells;
-  std::optional<Result<Reception>> waiting;
-};
-
-struct CallDoorHandle final : Door {
-  CallDoorHandle(CallDoor::Options options, std::shared_ptr<FlowTimer> timer) : door(std::move(options)), timer(std::move(timer)) {}
+template <typename Opened>
+struct DoorHandle final : Door {
+  DoorHandle(typename Opened::Options options, std::shared_ptr<FlowTimer> timer, const Napi::Object& cells)
+      : door(std::move(options)), timer(std::move(timer)), cells(Napi::Persistent(cells)) {}
 
   void begin_turn() override { door.begin_turn(); }
 
   bool serve_ready() override {
     if (!waiting) waiting = door.receive();
     timer->start_if_due();
-    if (waiting->ok() && std::holds_alternative<CallerGone>(waiting->value())) waiting.reset();
+    if (waiting->ok() && std::holds_alternative<typename Opened::Nothing>(waiting->value())) waiting.reset();
     return waiting.has_value();
   }
 
   void forget(std::uint32_t flow) override { door.forget(flow); }
   std::vector<std::uint32_t> take_used() override { return door.take_used(); }
-  CallDoorHandle* calls() override { return this; }
+  const void* kind() const override { return &kind_tag; }
 
-  CallDoor door;
+  /// Its address is the kind: no types are known at run time here.
+  static constexpr char kind_tag = 0;
+
+  Opened door;
   std::shared_ptr<FlowTimer> timer;
+  /// Holds the memory that the door counts in.
   Napi::ObjectReference cells;
-  std::optional<Result<std::variant<seccomp_notif, CallerGone>>> waiting;
+  std::optional<decltype(door.receive())> waiting;
 };
+
+using RequestDoorHandle = DoorHandle<RequestDoor>;
+using CallDoorHandle = DoorHandle<CallDoor>;
 
 std::shared_ptr<Door> door_of(const Napi::Value& value) {
   if (!value.IsExternal()) return {};
@@ -78,22 +62,21 @@ Napi::Value handle_of(Napi::Env env, std::shared_ptr<Door> door) {
   return Napi::External<std::shared_ptr<Door>>::New(env, held, [](Napi::Env, std::shared_ptr<Door>* data) { delete data; });
 }
 
-/// The door in the option `door`; null and a pending error when it is not what is wanted.
-template <typename Kind>
-Kind* door_in(const Napi::CallbackInfo& info, Options& options, Kind* (*wanted)(Door&)) {
+/// The door in the option `door`; null and a pending error when it is none.
+Door* door_in(const Napi::CallbackInfo& info, Options& options) {
   if (!options.ok()) return nullptr;
   const auto door = door_of(info[0].As<Napi::Object>().Get("door"));
-  Kind* const found = door ? wanted(*door) : nullptr;
-  if (found == nullptr) options.refuse("door", "a door of this kind");
-  return found;
+  if (!door) options.refuse("door", "a door");
+  return door.get();
 }
 
-RequestDoorHandle* requests_in(const Napi::CallbackInfo& info, Options& options) {
-  return door_in<RequestDoorHandle>(info, options, [](Door& door) { return door.requests(); });
-}
-
-CallDoorHandle* calls_in(const Napi::CallbackInfo& info, Options& options) {
-  return door_in<CallDoorHandle>(info, options, [](Door& door) { return door.calls(); });
+/// The same for a door of one kind.
+template <typename Handle>
+Handle* handle_in(const Napi::CallbackInfo& info, Options& options) {
+  Door* const door = door_in(info, options);
+  if (door != nullptr && door->kind() == &Handle::kind_tag) return static_cast<Handle*>(door);
+  if (door != nullptr) options.refuse("door", "a door of this kind");
+  return nullptr;
 }
 
 Napi::Object begun_object(Napi::Env env, Begun begun) {
@@ -125,15 +108,14 @@ Napi::Value open_requests(const Napi::CallbackInfo& info) {
   const auto shut = options.words("shut", 1);
   auto timer = FlowTimer::in(info, options);
   if (!options.ok()) return {};
-  auto handle = std::make_shared<RequestDoorHandle>(fd, std::move(timer), last_id.data(), shut.data(), max_bytes);
-  handle->cells = Napi::Persistent(info[0].As<Napi::Object>());
-  return handle_of(env, std::move(handle));
+  RequestDoor::Options door{fd, max_bytes, timer->trail(), last_id.data(), shut.data()};
+  return handle_of(env, std::make_shared<RequestDoorHandle>(std::move(door), std::move(timer), info[0].As<Napi::Object>()));
 }
 
 Napi::Value receive_request(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Options options(info, "receiveRequest");
-  RequestDoorHandle* const handle = requests_in(info, options);
+  auto* const handle = handle_in<RequestDoorHandle>(info, options);
   if (handle == nullptr) return {};
   if (!handle->serve_ready()) {
     const Napi::Object nothing = Napi::Object::New(env);
@@ -149,7 +131,7 @@ Napi::Value receive_request(const Napi::CallbackInfo& info) {
 
 Napi::Value add_request(const Napi::CallbackInfo& info) {
   Options options(info, "addRequestFlow");
-  RequestDoorHandle* const handle = requests_in(info, options);
+  auto* const handle = handle_in<RequestDoorHandle>(info, options);
   if (handle == nullptr) return {};
   const auto number = static_cast<std::uint32_t>(options.integer("flow", 0, std::numeric_limits<std::uint32_t>::max()));
   const int domain = options.int32("domain");
@@ -177,15 +159,13 @@ Napi::Value open_calls(const Napi::CallbackInfo& info) {
   if (!options.ok()) return {};
   auto* ids = reinterpret_cast<ReceivedIds*>(received.data());
   CallDoor::Options door{listener_fd, nr, audit_arch, timer->trail(), ids};
-  auto handle = std::make_shared<CallDoorHandle>(std::move(door), std::move(timer));
-  handle->cells = Napi::Persistent(info[0].As<Napi::Object>());
-  return handle_of(env, std::move(handle));
+  return handle_of(env, std::make_shared<CallDoorHandle>(std::move(door), std::move(timer), info[0].As<Napi::Object>()));
 }
 
 Napi::Value receive_call(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Options options(info, "receiveCall");
-  CallDoorHandle* const handle = calls_in(info, options);
+  auto* const handle = handle_in<CallDoorHandle>(info, options);
   if (handle == nullptr) return {};
   if (!handle->serve_ready()) return env.Undefined();
   auto received = *std::exchange(handle->waiting, {});
@@ -197,7 +177,7 @@ Napi::Value receive_call(const Napi::CallbackInfo& info) {
 
 Napi::Value add_call(const Napi::CallbackInfo& info) {
   Options options(info, "addCallFlow");
-  CallDoorHandle* const handle = calls_in(info, options);
+  auto* const handle = handle_in<CallDoorHandle>(info, options);
   if (handle == nullptr) return {};
   const auto number = static_cast<std::uint32_t>(options.integer("flow", 0, std::numeric_limits<std::uint32_t>::max()));
   const SocketKind kind{options.int32("domain"), options.int32("type"), options.int32("protocol")};
@@ -211,7 +191,7 @@ Napi::Value add_call(const Napi::CallbackInfo& info) {
 
 Napi::Value forget(const Napi::CallbackInfo& info) {
   Options options(info, "forgetFlow");
-  Door* const door = door_in<Door>(info, options, [](Door& found) { return &found; });
+  Door* const door = door_in(info, options);
   const auto number = static_cast<std::uint32_t>(options.integer("flow", 0, std::numeric_limits<std::uint32_t>::max()));
   if (!options.ok()) return {};
   door->forget(number);
@@ -220,7 +200,7 @@ Napi::Value forget(const Napi::CallbackInfo& info) {
 
 Napi::Value used_flows(const Napi::CallbackInfo& info) {
   Options options(info, "takeUsedFlows");
-  Door* const door = door_in<Door>(info, options, [](Door& found) { return &found; });
+  Door* const door = door_in(info, options);
   if (door == nullptr) return {};
   const Napi::Array numbers = Napi::Array::New(info.Env());
   for (const std::uint32_t number : door->take_used()) numbers.Set(numbers.Length(), Napi::Number::New(info.Env(), number));

@@ -54,8 +54,7 @@ std::string name_of(pid_t tid) {
 
 Result<std::variant<seccomp_notif, CallerGone>> CallDoor::receive() {
   begun_.reset();
-  while (turn_ > 0) {
-    --turn_;
+  while (take_turn()) {
     auto received = receive_notification(options_.listener_fd);
     const seccomp_notif* call = received.ok() ? std::get_if<seccomp_notif>(&received.value()) : nullptr;
     if (call == nullptr) return received;
@@ -124,10 +123,6 @@ void CallDoor::note(std::uint64_t id) {
 bool CallDoor::add(const SocketKind& kind, AddressBytes address, CallFlow flow) {
   write_key(key_, kind, address);
   return flows_.try_emplace(key_, std::move(flow)).second;
-}
-
-void CallDoor::forget(std::uint32_t number) {
-  std::erase_if(flows_, [number](const auto& entry) { return entry.second.number == number; });
 }
 
 }  // namespace ratchet

@@ -4,12 +4,10 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <utility>
 #include <variant>
-#include <vector>
 
-#include "sys/flow.h"
+#include "sys/flow_door.h"
 #include "sys/flow_trail.h"
 #include "sys/listener.h"
 
@@ -36,7 +34,7 @@ struct ReceivedIds {
   std::uint64_t last;
 };
 
-class CallDoor {
+class CallDoor : public FlowDoor<CallFlow> {
  public:
   /// `nr` and `audit_arch`: the system call that flows answer.
   struct Options {
@@ -48,31 +46,19 @@ class CallDoor {
   };
   explicit CallDoor(Options options) : options_(std::move(options)) {}
 
-  /// From here on so many calls are received at most, whoever answers them: a flood of them leaves others their turn.
-  void begin_turn() { turn_ = most_in_a_turn; }
-
-  /// As receive_notification, for the first call that no flow answers. CallerGone also means that nobody waits, or that the turn is over.
-  Result<std::variant<seccomp_notif, CallerGone>> receive();
-
-  /// With the call that `receive` gave, when a flow had begun with it: the socket is our copy of the caller's.
-  std::optional<Begun> take_begun() { return std::exchange(begun_, {}); }
+  using Nothing = CallerGone;
+  /// As receive_notification, for the first call that no flow answers. Nothing also means that nobody waits, or that the turn is over. The socket of what a flow
+  /// has begun is our copy of the caller's.
+  Result<std::variant<seccomp_notif, Nothing>> receive();
 
   /// For connect(2) with exactly this address on a socket of this kind. False when there is such a flow: that one stays.
   bool add(const SocketKind& kind, AddressBytes address, CallFlow flow);
-  void forget(std::uint32_t number);
-  std::vector<std::uint32_t> take_used() { return ratchet::take_used(flows_); }
 
  private:
-  static constexpr int most_in_a_turn = 32;
-
   bool serve(const seccomp_notif& call, std::uint64_t started);
   void note(std::uint64_t id);
 
   Options options_;
-  FlowTable<CallFlow> flows_;
-  std::string key_;
-  int turn_ = 0;
-  std::optional<Begun> begun_;
 };
 
 }  // namespace ratchet

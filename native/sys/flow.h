@@ -4,11 +4,8 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <map>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "sys/result.h"
@@ -37,18 +34,6 @@ class FlowTarget {
   std::uint64_t device_ = 0;
   std::uint64_t inode_ = 0;
 };
-
-template <typename Flow>
-using FlowTable = std::map<std::string, Flow, std::less<>>;
-
-/// The numbers of those that were used since this was last asked; new ones count as used.
-template <typename Flow>
-std::vector<std::uint32_t> take_used(FlowTable<Flow>& flows) {
-  std::vector<std::uint32_t> used;
-  for (auto& [key, flow] : flows)
-    if (std::exchange(flow.used, false)) used.push_back(flow.number);
-  return used;
-}
 
 /// A connection that was begun and that the flow cannot end: it goes on where everything else is served. `error` is what connect(2) said, 0 when it was made.
 struct Begun {

@@ -12,6 +12,7 @@ namespace ratchet {
 namespace {
 
 constexpr std::size_t id_bytes = 8;
+constexpr std::size_t max_fds = 1;
 
 /// The place of the number, and the request with zeros there.
 void write_key(std::string& key, std::span<const std::uint8_t> request, std::size_t id_at) {
@@ -32,27 +33,26 @@ int connect_new(int fd, AddressBytes address) {
 
 }  // namespace
 
-Result<Reception> RequestDoor::receive(std::size_t max_bytes, std::size_t max_fds) {
+Result<Reception> RequestDoor::receive() {
   begun_.reset();
-  while (turn_ > 0) {
-    --turn_;
-    auto reception = receive_message(fd_, max_bytes, max_fds);
+  while (take_turn()) {
+    auto reception = receive_message(options_.fd, options_.max_bytes, max_fds);
     const Message* message = reception.ok() ? std::get_if<Message>(&reception.value()) : nullptr;
     if (message == nullptr || !serve(*message, monotonic_now())) return reception;
   }
-  return Reception(NothingWaiting{});
+  return Reception(Nothing{});
 }
 
 bool RequestDoor::serve(const Message& message, std::uint64_t started) {
-  if (flows_.empty() || *shut_ != 0 || !message.fds.empty()) return false;
+  if (flows_.empty() || *options_.shut != 0 || !message.fds.empty()) return false;
   RequestFlow* const flow = find(message.data);
   if (flow == nullptr) return false;
   std::uint64_t id;
   std::memcpy(&id, message.data.data() + flow->id_at, id_bytes);
   // A number that does not grow breaks the protocol, and one with the highest bit may be written as a negative one: that is for others to say.
-  if (be64toh(id) <= *last_id_ || be64toh(id) >> 63 != 0) return false;
-  const bool told = trail_->tells(started);
-  if (told && trail_->is_full()) return false;
+  if (be64toh(id) <= *options_.last_id || be64toh(id) >> 63 != 0) return false;
+  const bool told = options_.trail->tells(started);
+  if (told && options_.trail->is_full()) return false;
   if (!flow->target.holds()) {
     forget(flow->number);
     return false;
@@ -67,17 +67,17 @@ bool RequestDoor::serve(const Message& message, std::uint64_t started) {
   bool sent = false;
   if (error == 0) {
     std::memcpy(flow->reply.data() + flow->reply_id_at, &id, id_bytes);
-    trail_->count();
-    auto sending = send_message(fd_, flow->reply, std::array{socket.get()});
+    options_.trail->count();
+    auto sending = send_message(options_.fd, flow->reply, std::array{socket.get()});
     sent = sending.ok() && std::holds_alternative<std::size_t>(sending.value());
-    if (!sent) trail_->uncount();
+    if (!sent) options_.trail->uncount();
   }
   if (!sent) {
     begun_ = Begun{std::move(socket), flow->number, error};
     return false;
   }
-  *last_id_ = be64toh(id);
-  if (told) trail_->tell({flow->number, 0, {}, 0, (monotonic_now() - started) / 1000});
+  *options_.last_id = be64toh(id);
+  if (told) options_.trail->tell({flow->number, 0, {}, 0, (monotonic_now() - started) / 1000});
   return true;
 }
 
@@ -98,10 +98,6 @@ bool RequestDoor::add(std::span<const std::uint8_t> request, RequestFlow flow) {
   if (!is_within(flow.id_at, request.size()) || !is_within(flow.reply_id_at, flow.reply.size())) return false;
   write_key(key_, request, flow.id_at);
   return flows_.try_emplace(key_, std::move(flow)).second;
-}
-
-void RequestDoor::forget(std::uint32_t number) {
-  std::erase_if(flows_, [number](const auto& entry) { return entry.second.number == number; });
 }
 
 }  // namespace ratchet

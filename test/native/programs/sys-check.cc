@@ -198,7 +198,7 @@ struct Rig {
   std::uint64_t last_id = 0;
   std::uint64_t shut = 0;
   std::shared_ptr<FlowTrail> trail = std::make_shared<FlowTrail>(&served, &tell_from, 8);
-  RequestDoor door{pair.value().second.get(), trail, &last_id, &shut};
+  RequestDoor door{{pair.value().second.get(), 100, trail, &last_id, &shut}};
 };
 
 bool is_nothing(Result<Reception> reception) { return reception.ok() && std::holds_alternative<NothingWaiting>(reception.value()); }
@@ -208,7 +208,7 @@ void flows_answer_what_they_know() {
   Rig rig;
   auto receive = [&rig] {
     rig.door.begin_turn();
-    return rig.door.receive(100, 1);
+    return rig.door.receive();
   };
   rig.send(1);
   CHECK(is_message(receive()));  // Nothing is known.
@@ -251,10 +251,10 @@ void a_turn_is_over_whoever_answers() {
   Rig rig;
   for (std::uint64_t id = 1; id <= 40; ++id) rig.send(id);
   rig.door.begin_turn();
-  for (int received = 0; received < 32; ++received) CHECK(is_message(rig.door.receive(100, 1)));
-  CHECK(is_nothing(rig.door.receive(100, 1)));
+  for (int received = 0; received < 32; ++received) CHECK(is_message(rig.door.receive()));
+  CHECK(is_nothing(rig.door.receive()));
   rig.door.begin_turn();
-  CHECK(is_message(rig.door.receive(100, 1)));
+  CHECK(is_message(rig.door.receive()));
 }
 
 void flows_stop_where_they_must() {
@@ -264,7 +264,7 @@ void flows_stop_where_they_must() {
   std::uint64_t id = 0;
   auto receive = [&rig] {
     rig.door.begin_turn();
-    return rig.door.receive(100, 1);
+    return rig.door.receive();
   };
   for (; id < 8;) rig.send(++id);
   CHECK(is_nothing(receive()) && rig.served == 8);
