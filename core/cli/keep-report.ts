@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // `--report FILE`: what is enforced, as JSON, while it runs.
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { RatchetError } from '../errors.ts';
 import type { SandboxEvent } from '../launch/events.ts';
 import { complain } from './output.ts';
@@ -22,7 +22,7 @@ export async function keepReport(
 
 async function writeReport(running: Parameters<typeof keepReport>[0], file: string): Promise<void> {
   try {
-    replaceFile(file, `${JSON.stringify(await running.attest())}\n`);
+    await replaceFile(file, `${JSON.stringify(await running.attest())}\n`);
   } catch (error) {
     complain(`the report ${file} could not be written: ${(error as Error).message}`);
   }
@@ -31,11 +31,12 @@ async function writeReport(running: Parameters<typeof keepReport>[0], file: stri
 /** Asked before a VM is started. @throws RatchetError ARGUMENT_INVALID. */
 export function checkWritable(file: string): void {
   try {
-    closeSync(openSync(file, 'a'));
+    const { O_WRONLY, O_CREAT, O_APPEND, O_NONBLOCK } = constants;
+    closeSync(openSync(file, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK));
   } catch (cause) {
     throw new RatchetError('ARGUMENT_INVALID', `the report ${file} cannot be written`, {
       errno: (cause as NodeJS.ErrnoException).code ?? 'EIO',
-      next: 'give a file in a folder that exists',
+      next: 'give a file in a folder that exists, or a pipe that is being read',
       cause,
     });
   }

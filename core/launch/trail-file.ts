@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The file that a broker writes its decisions to. When it is renamed or removed (logrotate), another one of its name is opened and given to the broker, which
 // may open nothing itself: no line is lost, those in between are in the old file.
-import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs';
 import { RatchetError } from '../errors.ts';
 import { OwnedFd } from '../owned-fd.ts';
 
@@ -63,7 +63,9 @@ export class TrailFile {
 }
 
 function append(path: string): OwnedFd {
-  const fd = openSync(path, 'a', 0o600);
+  // A pipe that took the name would otherwise hold the launcher up until somebody reads it: it fails (ENXIO), or is no file.
+  const { O_WRONLY, O_CREAT, O_APPEND, O_NONBLOCK } = constants;
+  const fd = openSync(path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK, 0o600);
   if (fstatSync(fd).isFile()) return new OwnedFd(fd);
   closeSync(fd);
   throw Object.assign(new Error(`${path} is no file`), { code: 'EINVAL' });

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The trail of a broker: nothing of it is lost by rotation, and a full disk costs lines, counted, and nothing else.
 import { execFileSync } from 'node:child_process';
-import { readFileSync, renameSync } from 'node:fs';
-import { afterEach, expect, test } from 'vitest';
+import { readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { afterEach, expect, test, vi } from 'vitest';
 import { TrailFile } from '../../core/launch/trail-file.ts';
 import { OwnedFd } from '../../core/owned-fd.ts';
 import { native } from '../../native/index.ts';
@@ -92,6 +92,33 @@ test('a trail that cannot be written is said before anything is started', () => 
   expect(() => TrailFile.open('/dev/null')).toThrow(
     expect.objectContaining({ code: 'ARGUMENT_INVALID', errno: 'EINVAL' }),
   );
+  using folder = scratch();
+  execFileSync('mkfifo', [`${folder.path}/pipe`]);
+  expect(() => TrailFile.open(`${folder.path}/pipe`)).toThrow(
+    expect.objectContaining({ code: 'ARGUMENT_INVALID', errno: 'ENXIO' }),
+  );
+});
+
+test('a pipe that takes the name of a trail holds nobody up, and the lines go on into the file that was there', () => {
+  vi.useFakeTimers();
+  closing.push(() => vi.useRealTimers());
+  using folder = scratch();
+  const path = `${folder.path}/trail`;
+  const trail = TrailFile.open(path);
+  closing.push(() => trail.close());
+  const first = trail.fd;
+  let reopened = 0;
+  trail.onReopened = () => {
+    reopened += 1;
+  };
+  renameSync(path, `${path}.1`);
+  execFileSync('mkfifo', [path]);
+  vi.advanceTimersByTime(2000);
+  expect([trail.fd, reopened]).toEqual([first, 0]);
+  rmSync(path);
+  vi.advanceTimersByTime(1000);
+  expect(reopened).toBe(1);
+  expect(statSync(path).isFile()).toBe(true);
 });
 
 async function refuse(broker: ServedBroker, path: string): Promise<void> {
