@@ -38,10 +38,16 @@ export function parseGroup(text: string, { file, variables = {}, running = [] }:
 const namePattern = /^[a-z][a-z0-9-]{0,30}$/;
 const linkPattern = /^\s*([^\s.]+)\.([^\s.]+)\s*<-\s*([^\s.]+)\.([^\s.]+)\s*$/;
 
-function layersOf({ without, optional, user, cgroup }: Exclude<RawMember['layers'], 'off'>): MemberLayers {
+function layersOf({ without, optional, user, mac, cgroup }: Exclude<RawMember['layers'], 'off'>): MemberLayers {
   const [first, last = first] = (user ?? '').split('-').map(Number);
   const users = user === undefined ? undefined : { first: first ?? 0, last: last ?? 0 };
-  return { without, optional, users, ...(cgroup === undefined ? {} : { cgroup }) };
+  return {
+    without,
+    optional,
+    users,
+    ...(mac === undefined ? {} : { mac }),
+    ...(cgroup === undefined ? {} : { cgroup }),
+  };
 }
 
 class Reader {

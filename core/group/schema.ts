@@ -2,7 +2,7 @@
 // The form of a group file. Closed: a key that is not here is an error.
 import { z } from 'zod';
 import { layerNames } from '../layers/plan.ts';
-import { cgroupSchema } from '../policy/layers-schema.ts';
+import { cgroupSchema, macSchema } from '../policy/layers-schema.ts';
 
 const word = z.string().min(1);
 const grants = z.array(word);
@@ -34,6 +34,7 @@ const memberSchema = z.strictObject({
           .regex(/^[1-9]\d{0,9}(-[1-9]\d{0,9})?$/, 'is no user id or range of them, such as 61000-61999')
           .optional()
           .describe('The user that it becomes: an id, or the first of a range that no other member here has.'),
+        mac: macSchema.optional(),
         cgroup: cgroupSchema
           .extend({
             parent: z

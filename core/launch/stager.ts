@@ -283,6 +283,7 @@ const stagerCures: Readonly<Record<string, string>> = {
   landlock: 'Landlock refused the rules: `ratchet doctor` shows what this kernel has',
   'pid-namespace': 'it takes clone3 (Linux 5.3), which a container may forbid',
   root: 'it takes mount_setattr (Linux 5.12), and for a /proc of its own a /proc that nobody has covered in part, as containers do',
+  mac: 'load the AppArmor profile (ENOENT), name a context that the SELinux policy knows (EINVAL), or permit the launcher to change into it (EACCES, EPERM)',
   user: 'becoming another user takes CAP_SETUID and CAP_SETGID',
-  exec: 'check that the program is an executable of this machine, not a script',
+  exec: 'check that the program is an executable of this machine, not a script; with a label, that its policy permits the launcher to change into it (EPERM, EACCES)',
 };

@@ -4,11 +4,12 @@ import { realpathSync } from 'node:fs';
 import { native } from '../../native/index.ts';
 import { RatchetError } from '../errors.ts';
 import { readCgroup, tighter } from '../policy/cgroup-limits.ts';
-import type { Layers, RawCgroup, StageLayers } from '../policy/index.ts';
+import type { Layers, Mac, RawCgroup, StageLayers } from '../policy/index.ts';
 import type { ResolvedProfile } from '../policy/types.ts';
 import { landlockRules } from '../self/landlock.ts';
 import { type CgroupPlan, planCgroup } from './cgroup-plan.ts';
 import { grantedPaths } from './granted-paths.ts';
+import { macLack, macWords } from './mac.ts';
 import { probe } from './probe.ts';
 import { planRoot, type RootPlan, rootWords } from './root-plan.ts';
 
@@ -28,6 +29,7 @@ export const layerNames = [
   'landlock-files',
   'landlock-tcp',
   'landlock-scopes',
+  'mac',
   'rlimits',
   'cgroup',
   'cgroup-memory',
@@ -45,6 +47,8 @@ export interface LayerOptions {
   readonly optional?: readonly LayerName[];
   /** The user and group that the program becomes; the launcher's own when absent. */
   readonly user?: number;
+  /** The label that it is executed under, in place of the profile's. */
+  readonly mac?: Mac;
   /** A control group with these limits, in addition to the profile's. `parent`: as /proc/PID/cgroup has it; the launcher's own when absent. */
   readonly cgroup?: RawCgroup & { readonly parent?: string | undefined };
 }
@@ -73,6 +77,7 @@ export interface LayerPlan {
   /** Variables that stay; undefined: all. */
   readonly environment: readonly string[] | undefined;
   readonly rlimits: Readonly<Record<string, number>>;
+  readonly mac: Mac | undefined;
   readonly cgroup: CgroupPlan | undefined;
   readonly missing: readonly Missing[];
   /** By stage; those that were left out are not in it. */
@@ -152,6 +157,7 @@ export function planLayers(options: {
     wanted.user !== undefined && has('user', isRoot, 'only root may become another user', 'start the launcher as root')
       ? wanted.user
       : undefined;
+  const mac = macPlan(wanted.mac ?? layers.mac, has);
   const rlimits = !leaves('rlimits');
   const cgroup = leaves('cgroup') ? undefined : cgroupPlan(layers, wanted, has);
   return {
@@ -170,6 +176,7 @@ export function planLayers(options: {
         : undefined,
     environment: leaves('environment') ? undefined : layers.environment,
     rlimits: rlimits ? (layers.rlimits ?? {}) : {},
+    mac,
     cgroup,
     missing,
     stages: layers.stages.map((stage) => ({
@@ -209,6 +216,17 @@ function rootPlan(
   return there ? plan : undefined;
 }
 
+function macPlan(
+  mac: Mac | undefined,
+  has: (name: 'mac', there: boolean, lack: string, cure: string) => boolean,
+): Mac | undefined {
+  if (mac === undefined) return undefined;
+  const lack = macLack(mac);
+  return has('mac', lack === undefined, lack ?? '', 'boot with security=apparmor or security=selinux')
+    ? mac
+    : undefined;
+}
+
 function cgroupPlan(
   { cgroup: ofProfile }: Layers,
   { cgroup: ofLauncher }: LayerOptions,
@@ -220,7 +238,7 @@ function cgroupPlan(
 }
 
 /** What the stager is told. */
-export function stagerWords({ namespaces, root, user, securebits, landlock }: LayerPlan): readonly string[] {
+export function stagerWords({ namespaces, root, user, securebits, landlock, mac }: LayerPlan): readonly string[] {
   const bits = namespaces.reduce((sum, kind) => sum | (cloneBits[kind] ?? 0), 0);
   return [
     ...(bits === 0 ? [] : ['--namespaces', String(bits)]),
@@ -229,6 +247,7 @@ export function stagerWords({ namespaces, root, user, securebits, landlock }: La
     ...(securebits ? ['--lock-securebits'] : []),
     ...(landlock === undefined ? [] : ['--landlock', `${landlock.fs}:${landlock.net}:${landlock.scoped}`]),
     ...(landlock?.paths ?? []).flatMap(({ path, access }) => ['--landlock-path', `${access}:${path}`]),
+    ...(mac === undefined ? [] : macWords(mac)),
   ];
 }
 

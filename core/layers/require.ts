@@ -18,6 +18,9 @@ export function requireLayers(
   );
   if (failed === undefined) return atBirth;
   throw new RatchetError('VERIFICATION_FAILED', `the layer ${failed.name} is not as it should be: ${failed.reason}`, {
-    next: 'this is a bug; nothing of the program has run',
+    next:
+      failed.name === 'mac'
+        ? 'load the policy, in enforce mode; nothing of the program has run'
+        : 'this is a bug; nothing of the program has run',
   });
 }

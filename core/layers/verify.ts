@@ -3,6 +3,7 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import type { Mechanism } from '../launch/report.ts';
 import { statusField } from '../stages/tasks.ts';
+import { verifyMac } from './mac.ts';
 import type { LayerPlan } from './plan.ts';
 import { verifyRlimits } from './verify-limits.ts';
 import { verifyRoot } from './verify-root.ts';
@@ -23,6 +24,7 @@ export function verifyLayers(
       ? [row('securebits', true, 'uid 0 gains nothing by an exec, and nobody raises ambient capabilities; locked')]
       : []),
     ...landlock(plan),
+    ...(plan.mac === undefined ? [] : [verifyMac(pid, plan.mac, { beforeExec })]),
     ...(plan.environment === undefined ? [] : [environment(pid, plan.environment)]),
     ...(Object.keys(rlimits).length === 0 ? [] : [verifyRlimits(pid, rlimits)]),
     ...(plan.root === undefined ? [] : [verifyRoot(pid, plan.root, { empty: emptyRoot })]),

@@ -13,7 +13,7 @@ export { parseCondition } from './expression/parse.ts';
 export { featuresThatAllow, type ProfileFeature, readFeatures } from './features.ts';
 export { ceilingOf, type Grant, parseGrant, withGrants } from './grants.ts';
 export { assertLaunchable } from './launchable.ts';
-export { type Layers, type RawCgroup, readLayers, type StageLayers } from './layers.ts';
+export { type Layers, type Mac, type RawCgroup, readLayers, type StageLayers } from './layers.ts';
 export type { Include } from './library.ts';
 export { type ParseOptions, parseProfile } from './parse-profile.ts';
 export { formatProblem, formatSource, type Problem, type ProblemCode, ProfileError, problemCodes } from './problem.ts';

@@ -44,6 +44,25 @@ const rlimits = z
   .record(z.string(), z.number().int().min(0))
   .describe('Soft and hard limits, by the names of RLIMIT_ constants in small letters.');
 
+const printable = /^[!-~]([ -~]{0,253}[!-~])?$/;
+
+/** Of the machine's own mandatory access control, which must be loaded there. */
+export const macSchema = z
+  .strictObject({
+    apparmor: z
+      .string()
+      .regex(printable, 'is no name of an AppArmor profile: one line of at most 255 printable characters')
+      .optional()
+      .describe('The name of a profile that is loaded, in enforce mode.'),
+    selinux: z
+      .string()
+      .regex(/^[^:\s]+:[^:\s]+:[^:\s]+(:[^\s]+)?$/, 'is no SELinux context: USER:ROLE:TYPE or USER:ROLE:TYPE:RANGE')
+      .optional()
+      .describe('A context of the loaded policy, into which the launcher may change at an exec.'),
+  })
+  .refine((mac) => Object.keys(mac).length === 1, 'is either `apparmor: NAME` or `selinux: CONTEXT`')
+  .describe('The label of mandatory access control under which it is executed.');
+
 export const layersSchema = z
   .strictObject({
     why: whyText,
@@ -65,6 +84,7 @@ export const layersSchema = z
       ),
     rlimits: rlimits.optional(),
     cgroup: cgroupSchema.optional(),
+    mac: macSchema.optional(),
   })
   .describe('What confines it besides the filter, from before its first instruction to its end.');
 
@@ -86,3 +106,4 @@ export const stageLayersSchema = z
 export type RawStageLayers = z.infer<typeof stageLayersSchema>;
 export type RawLayers = z.infer<typeof layersSchema>;
 export type RawCgroup = z.infer<typeof cgroupSchema>;
+export type Mac = z.infer<typeof macSchema>;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type CgroupLimits, looser, readCgroup, tighter } from './cgroup-limits.ts';
 import { type Path, type ProfileDocument, readDocument } from './document.ts';
-import type { RawCgroup, RawLayers, RawStageLayers } from './layers-schema.ts';
+import type { Mac, RawCgroup, RawLayers, RawStageLayers } from './layers-schema.ts';
 import { ProblemList } from './problem.ts';
 import { profileSchema, type RawProfile } from './schema.ts';
 import { checkSchema } from './schema-problems.ts';
 
-export type { RawCgroup };
+export type { Mac, RawCgroup };
 
 /** What a stage takes from the program from outside, with all that earlier stages took. */
 export interface StageLayers {

@@ -29,6 +29,7 @@ const testPackages = [
   { name: 'swtpm', why: 'the TPM of a group', present: ['swtpm'] },
   { name: 'qemu-utils', why: 'reads and writes what a storage daemon serves', present: ['qemu-io', 'qemu-img'] },
   { name: 'apparmor', why: 'compiles the AppArmor profiles that are exported', present: ['apparmor_parser'] },
+  { name: 'checkpolicy', why: 'compiles the SELinux policy of a guest', present: ['checkpolicy'] },
   { name: 'crun', why: 'a container runtime that takes exported filters', present: ['crun'] },
   {
     name: 'systemd',

@@ -164,6 +164,16 @@ void parse_root_link(Plan& plan, char* text) {
   plan.root_links[plan.root_link_count++] = {path - 1, path + length};
 }
 
+void parse_mac(Plan& plan, const char* text) {
+  const char* colon = strchr(text, ':');
+  if (colon == nullptr) misuse("--mac", text);
+  const auto is = [&](const char* kind) { return strlen(kind) == static_cast<size_t>(colon - text) && strncmp(text, kind, strlen(kind)) == 0; };
+  plan.mac.kind = is("apparmor") ? MacKind::apparmor : is("selinux") ? MacKind::selinux : MacKind::none;
+  plan.mac.label = colon + 1;
+  const size_t length = strlen(plan.mac.label);
+  if (plan.mac.kind == MacKind::none || length == 0 || length > max_label) misuse("--mac", text);
+}
+
 bool kept(const Plan& plan, int fd) {
   for (int index = 0; index < plan.kept_count; ++index) {
     if (plan.kept_fds[index] == fd) return true;
@@ -255,6 +265,9 @@ void parse_arguments(int argc, char** argv, Plan& plan) {
       parse_root_bind(plan, value);
     } else if (strcmp(option, "--root-link") == 0) {
       parse_root_link(plan, value);
+    } else if (strcmp(option, "--mac") == 0) {
+      if (plan.mac.kind != MacKind::none) misuse("given twice", option);
+      parse_mac(plan, value);
     } else if (strcmp(option, "--parent-pid") == 0) {
       if (plan.parent_pid != 0) misuse("given twice", option);
       plan.parent_pid = whole_number(option, value, 1, INT_MAX);

@@ -16,6 +16,8 @@ inline constexpr int max_kept_fds = 256;
 inline constexpr int max_limits = 16;
 inline constexpr int max_landlock_paths = 256;
 inline constexpr int max_root_entries = 256;
+/// Bytes. The kernel takes less than a page.
+inline constexpr int max_label = 1024;
 
 /// What may be done beneath a path: LANDLOCK_ACCESS_FS_ bits.
 struct LandlockPath {
@@ -46,6 +48,16 @@ struct RootBind {
 struct RootLink {
   const char* path;
   const char* target;
+};
+
+enum class MacKind { none, apparmor, selinux };
+
+/// Under which label of mandatory access control the program is executed: an AppArmor profile's name, or an SELinux context.
+struct Mac {
+  MacKind kind;
+  const char* label;
+  /// Where our own next exec's is set.
+  int exec_fd;
 };
 
 struct Limit {
@@ -81,6 +93,7 @@ struct Plan {
   RootLink root_links[max_root_entries];
   int root_link_count;
   bool root_proc;
+  Mac mac;
   /// 0 when we are not tied to a parent.
   pid_t parent_pid;
   /// The parent, from inside a pid namespace where it has no number; 0 outside of one.
@@ -101,7 +114,7 @@ struct Plan {
 ///     ratchet-stager --status-fd N [--filter-fd N] --keep N,N,... [--rlimit NAME=SOFT:HARD]... [--drop-capabilities] [--scope-signals]
 ///                    [--namespaces BITS] [--user UID:GID] [--lock-securebits] [--landlock FS:NET:SCOPED] [--landlock-path ACCESS:PATH]...
 ///                    [--new-root] [--root-bind USES:PATH]... [--root-link LENGTH:PATHTARGET]... [--root-proc] [--cgroup-fd N]
-///                    [--parent-pid PID] [--no-listener | --no-filter] --exec PATH -- ARGV0 [ARGUMENT...]
+///                    [--mac apparmor:NAME | --mac selinux:CONTEXT] [--parent-pid PID] [--no-listener | --no-filter] --exec PATH -- ARGV0 [ARGUMENT...]
 ///
 /// NAME is that of an RLIMIT_ constant without the prefix, SOFT and HARD are numbers or `unlimited`. `--keep ''` keeps none. LENGTH is that of PATH.
 void parse_arguments(int argc, char** argv, Plan& plan);

@@ -55,6 +55,7 @@ int main(int argc, char** argv) {
   enter_namespaces(plan);
   enter_pid_namespace(plan);
   tie_to_parent(plan);
+  open_label(plan);
   make_root(plan);
   lock_securebits(plan);
   drop_capabilities(plan);
@@ -63,6 +64,7 @@ int main(int argc, char** argv) {
   forbid_new_privileges();
   confine_by_landlock(plan);
   const bool signals_scoped = scope_signals(plan);
+  label_exec(plan);
   const Installed installed = install_filter(plan);
   hand_over_listener(installed, signals_scoped);
   become_program(plan);

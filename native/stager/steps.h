@@ -85,6 +85,13 @@ void enter_pid_namespace(Plan& plan);
 /// Whether the launcher has ended, as seen from inside a pid namespace.
 bool parent_ended(const Plan& plan);
 
+/// Step `mac`, its beginning.
+/// Should: with --mac, open where a process sets the label of its own next exec.
+/// Mustn't: be done by another process than label_exec: the kernel lets each write its own alone.
+/// Needs: enter_pid_namespace, after which we are who we stay. The launcher's /proc, which make_root takes away.
+/// Leaves behind: the descriptor in the plan.
+void open_label(Plan& plan);
+
 /// Step `root`.
 /// Should: with --new-root, have a root in which there is what --root-bind and --root-link name, at the same place, and with --root-proc a /proc of our own.
 /// Mustn't: follow a link: what is granted was looked up by the launcher.
@@ -135,6 +142,14 @@ void confine_by_landlock(const Plan& plan);
 /// Needs: forbid_new_privileges or CAP_SYS_ADMIN.
 /// Leaves behind: a domain that children inherit and nothing leaves. True when it is on.
 bool scope_signals(const Plan& plan);
+
+/// Step `mac`.
+/// Should: with --mac, have the kernel give the program this label at its exec: an AppArmor profile, which must be loaded (ENOENT), or an SELinux context, which must be
+/// known (EINVAL), and into which we may change (EACCES).
+/// Mustn't: come earlier than it has to: the label is the program's, not ours.
+/// Needs: open_label. Under no_new_privs AppArmor lets only the unconfined, or a profile that permits no less, change; SELinux asks for nnp_transition.
+/// Leaves behind: what the exec of become_program uses up.
+void label_exec(const Plan& plan);
 
 struct Installed {
   /// The notification listener, or -1 with --no-listener.

@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // An export under a kernel that enforces it: that of a guest. Programs there are root with every capability and no filter, so what is refused AppArmor refuses.
+// The stager gives the label there too, as a launcher has it do.
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type ArchiveEntry, packArchive } from '../../../core/demo/cpio.ts';
-import { findGuestKernel } from '../../../core/demo/guest-kernel.ts';
-import { packagePath } from '../../../native/package-path.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { labelText, macWords } from '../../../core/layers/mac.ts';
+import { between, compiled, file, runMacGuest, withFolder } from '../../layers/mac/guest.ts';
 import { exportSmall, smallProfile } from './facts.ts';
-
-const folder = mkdtempSync(join(tmpdir(), 'ratchet-apparmor-'));
-afterAll(() => rmSync(folder, { recursive: true }));
 
 /** Attempts of test/hostile/programs/escape.c, by what AppArmor answers. Unconfined the kernel does all of this. */
 const attempts = {
@@ -50,20 +46,19 @@ const permitted = [
   'signals itself',
 ];
 
-const script = Object.entries(deeds)
+const script = `read -r go\n${Object.entries(deeds)
   .map(([name, deed]) => `if (${deed}); then echo "yes: ${name}"; else echo "no: ${name}"; fi`)
-  .join('\n');
+  .join('\n')}`;
 
-const init = `#!/bin/busybox sh
-/bin/busybox mkdir -p /dev /proc /sys /tmp /readable /images /firmware/deep /etc
-/bin/busybox --install -s /bin
-export PATH=/bin
-mount -t devtmpfs none /dev
-mount -t proc none /proc
-mount -t sysfs none /sys
-mount -t securityfs none /sys/kernel/security
-exec </dev/null >/dev/ttyS0 2>&1
-stty -F /dev/ttyS0 raw
+/** As macWords() and stagerWords() have it; in a pid namespace, where the stager is not who was started. */
+const staged = (label: string): string =>
+  [
+    '/bin/under-stager apparmor /bin/ratchet-stager --status-fd 3 --no-filter --keep 0,1,2 --namespaces 536870912',
+    `--lock-securebits --drop-capabilities ${macWords({ apparmor: label }).join(' ')}`,
+    '--exec /bin/busybox -- busybox sh /readable/script',
+  ].join(' ');
+
+const inGuest = `mkdir -p /tmp /readable /images /firmware/deep /etc
 for file in /readable/file /images/disk.qcow2 /images/disk.raw /firmware/deep/bios /secret /etc/shadow; do echo text >$file; done
 sleep 1000 & sibling=$!
 try() { (for each in ${Object.keys(attempts).join(' ')}; do echo "$each $sibling"; done) | "$@" | cat; }
@@ -75,12 +70,28 @@ try /bin/escape
 echo "-- confined"
 try confined /bin/escape
 (confined /bin/busybox sh /readable/script) | cat
-echo "-- end"
-poweroff -f
-`;
+echo "-- staged"
+${staged('ratchet-small')}
+echo "-- unknown"
+${staged('ratchet-large')}
+echo "-- before"
+(echo "exec ratchet-small" >/proc/self/attr/apparmor/exec; read -r label </proc/self/attr/apparmor/exec; echo "$label")
+echo "-- end"`;
 
 let free: readonly string[];
 let confined: readonly string[];
+let staging: Readonly<Record<'staged' | 'unknown' | 'before', readonly string[]>>;
+
+/** As AppArmor's own compiler makes it of the export. */
+function policy(document: string): Buffer {
+  return withFolder((folder) => {
+    writeFileSync(join(folder, 'profile'), document);
+    const binary = join(folder, 'policy');
+    const options = ['-Q', '-K', '-q', '--kernel-features', '/etc/apparmor.d/abi/3.0', '-o', binary];
+    execFileSync('apparmor_parser', [...options, join(folder, 'profile')]);
+    return readFileSync(binary);
+  });
+}
 
 beforeAll(() => {
   const { document } = exportSmall({
@@ -90,77 +101,22 @@ beforeAll(() => {
     }),
     allow: ['open=/images/*.qcow2', 'open=/firmware/**:ro'],
   });
-  writeFileSync(join(folder, 'profile'), document);
-  const policy = join(folder, 'policy');
-  const features = '/etc/apparmor.d/abi/3.0';
-  execFileSync('apparmor_parser', [
-    '-Q',
-    '-K',
-    '-q',
-    '--kernel-features',
-    features,
-    '-o',
-    policy,
-    join(folder, 'profile'),
-  ]);
-  const prisoner = join(folder, 'escape');
-  execFileSync('cc', [
-    '-O2',
-    '-static',
-    '-D_GNU_SOURCE',
-    '-pthread',
-    '-w',
-    '-o',
-    prisoner,
-    packagePath('test/hostile/programs/escape.c'),
-  ]);
-  const file = (path: string, data: Uint8Array | string, executable = false): ArchiveEntry => ({
-    kind: 'file',
-    path,
-    data: Buffer.from(data),
-    executable,
+  const text = runMacGuest({
+    script: inGuest,
+    entries: [
+      { kind: 'folder', path: 'readable' },
+      file('bin/escape', compiled('test/hostile/programs/escape.c'), true),
+      file('readable/script', script),
+      file('policy', policy(document)),
+    ],
   });
-  const busybox = execFileSync('sh', ['-c', 'command -v busybox'], { encoding: 'utf8' }).trim();
-  const entries = [
-    ...['bin', 'dev', 'readable'].map((path): ArchiveEntry => ({ kind: 'folder', path })),
-    { kind: 'character-device', path: 'dev/console', major: 5, minor: 1 } as const,
-    file('bin/busybox', readFileSync(busybox), true),
-    file('bin/escape', readFileSync(prisoner), true),
-    file('readable/script', script),
-    file('policy', readFileSync(policy)),
-    file('init', init, true),
-  ];
-  writeFileSync(join(folder, 'initrd'), packArchive(entries));
-  const { image } = findGuestKernel(packagePath('.cache'));
-  const machine = [
-    '-nodefaults',
-    '-display',
-    'none',
-    '-no-reboot',
-    '-machine',
-    'pc,accel=tcg',
-    '-cpu',
-    'qemu64',
-    '-m',
-    '256',
-  ];
-  const boot = [
-    '-kernel',
-    image,
-    '-initrd',
-    join(folder, 'initrd'),
-    '-append',
-    'console=ttyS0 quiet loglevel=0 panic=-1 random.trust_cpu=on rdinit=/init',
-  ];
-  const text = execFileSync('qemu-system-x86_64', [...machine, ...boot, '-serial', 'stdio'], {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'inherit'],
-    timeout: 120_000,
-  });
-  const part = (from: string, to: string) =>
-    text.split(`-- ${from}`)[1]?.split(`-- ${to}`)[0]?.trim().split(/\r?\n/) ?? [text];
-  free = part('free', 'confined');
-  confined = part('confined', 'end');
+  free = between(text, 'free', 'confined');
+  confined = between(text, 'confined', 'staged');
+  staging = {
+    staged: between(text, 'staged', 'unknown'),
+    unknown: between(text, 'unknown', 'before'),
+    before: between(text, 'before', 'end'),
+  };
 }, 150_000);
 
 describe('under a kernel with AppArmor', () => {
@@ -177,5 +133,21 @@ describe('under a kernel with AppArmor', () => {
       lines.slice(lines.indexOf('ready') + 1).slice(0, Object.keys(attempts).length);
     expect(answers(free).filter((answer) => !answer.startsWith('= '))).toEqual([]);
     expect(answers(confined)).toEqual(Object.values(attempts));
+  });
+
+  test('the stager has a program executed under the label, and the kernel shows it as it is looked for', () => {
+    const label = labelText({ apparmor: 'ratchet-small' });
+    expect(staging.staged.slice(0, 2)).toEqual(['said: {"step":"filter","signalScope":false}', `label: ${label}`]);
+    // In a pid namespace of its own the first process is itself.
+    const mayStaged = [...permitted, 'signals init'];
+    expect(staging.staged.filter((line) => /^(yes|no): /.test(line))).toEqual(
+      Object.keys(deeds).map((name) => `${mayStaged.includes(name) ? 'yes' : 'no'}: ${name}`),
+    );
+    expect(staging.before).toEqual([label]);
+  });
+
+  test('a label that is not loaded stops the launch', () => {
+    const enoent = 2;
+    expect(staging.unknown).toEqual([`said: {"step":"mac","errno":${enoent}}`]);
   });
 });
