@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { OwnedFd } from '../../core/owned-fd.ts';
 import { addressToSockaddr, parseAddress, socketFamily } from '../../core/policy/address/index.ts';
 import { native } from '../../native/index.ts';
@@ -73,6 +73,13 @@ async function streamEnds(scene: Scene, { features: vm, other }: Machines, addr:
   return [here, there] as const;
 }
 
+/** Its name is there before it listens, and who connects in between is refused for good. */
+function listensAt(path: string): boolean {
+  const listening = '00010000';
+  const sockets = readFileSync('/proc/self/net/unix', 'utf8').trimEnd().split('\n');
+  return sockets.some((line) => line.endsWith(` ${path}`) && line.split(' ')[3] === listening);
+}
+
 function listensOn(port: number): boolean {
   const [hex, listening] = [port.toString(16).toUpperCase().padStart(4, '0'), '0A'];
   return new RegExp(`:${hex} 0+:0+ ${listening} `).test(readFileSync('/proc/self/net/tcp', 'utf8'));
@@ -126,7 +133,7 @@ export const networks: readonly Load[] = [
   },
   wire('stream, unix', async (scene, machines) => {
     const path = scene.path();
-    return await streamEnds(scene, machines, { type: 'unix', path }, () => existsSync(path));
+    return await streamEnds(scene, machines, { type: 'unix', path }, () => listensAt(path));
   }),
   wire('stream, tcp', async (scene, machines) => {
     const port = 4601;

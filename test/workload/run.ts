@@ -58,10 +58,14 @@ export async function runLoads(
       continue;
     }
     const id = `load${begun.length}`;
-    const turn = await load.prepare(scene, machines);
-    await machines[load.on].shell(loop(id, turn, seconds));
-    begun.push({ load, id });
-    say(`${load.name}: at work`);
+    try {
+      const turn = await load.prepare(scene, machines);
+      await machines[load.on].shell(loop(id, turn, seconds));
+      begun.push({ load, id });
+      say(`${load.name}: at work`);
+    } catch (error) {
+      results.push({ ...blank(load), outcome: 'failed', detail: (error as Error).message });
+    }
   }
   for (const { load, id } of begun) results.push(await resultOf(load, id, machines[load.on], seconds));
   const vms = Object.values(machines);
