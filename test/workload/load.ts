@@ -2,7 +2,8 @@
 import type { Scene } from '../matrix/scene.ts';
 import type { Vm } from '../matrix/vm.ts';
 
-export const bytesPerTurn = 4 * 1024 * 1024;
+/** Twice that for each load, in the guest's memory: the file that it sent and the one that came back. */
+export const bytesPerTurn = 1024 * 1024;
 
 /** `other` is where the wires of `features` end. */
 export type MachineName = 'base' | 'features' | 'other';

@@ -67,7 +67,13 @@ export async function runLoads(
       results.push({ ...blank(load), outcome: 'failed', detail: (error as Error).message });
     }
   }
-  for (const { load, id } of begun) results.push(await resultOf(load, id, machines[load.on], seconds));
+  // A turn that began in time ends in its own.
+  const end = performance.now() + seconds * 1000 + guestMs;
+  for (const { load, id } of begun) {
+    const result = await resultOf(load, id, machines[load.on], end);
+    results.push(result);
+    say(`${load.name}: ${result.outcome === 'works' ? `${result.turns} turns` : result.detail}`);
+  }
   const vms = Object.values(machines);
   for (const vm of vms) vm.checkAlive();
   return { results, refusals: vms.flatMap(refusalsOf) };
@@ -108,18 +114,21 @@ function loop(id: string, turn: string, seconds: number): string {
   ].join(' ');
 }
 
-async function resultOf(load: Load, id: string, vm: Vm, seconds: number): Promise<LoadResult> {
-  // A turn that began in time ends in its own.
-  const end = performance.now() + seconds * 1000 + guestMs;
+async function resultOf(load: Load, id: string, vm: Vm, end: number): Promise<LoadResult> {
   for (;;) {
     vm.checkAlive();
     const failed = await vm.shell(`cat /tmp/${id}.failed 2>/dev/null || true`);
     if (failed !== '') return { ...blank(load), outcome: 'failed', detail: `other bytes came back in ${failed}` };
     const turns = Number(await vm.shell(`cat /tmp/${id}.done 2>/dev/null || true`));
     if (turns > 0) return { ...blank(load), turns, mebibytes: (turns * 2 * bytesPerTurn) / 2 ** 20 };
-    if (performance.now() > end) return { ...blank(load), outcome: 'failed', detail: 'it does not end' };
+    if (performance.now() > end) return { ...blank(load), outcome: 'failed', detail: await standstill(id, vm) };
     await vm.shell('sleep 1');
   }
+}
+
+async function standstill(id: string, vm: Vm): Promise<string> {
+  const seen = await vm.shell(`cat /tmp/${id}.turns; wc -c /tmp/${id}.*; ps -o pid,stat,args | grep -v ' \\['; true`);
+  return `it does not end: ${seen.replaceAll(/\s*\n\s*/g, ' | ')}`;
 }
 
 function blank({ name, on }: Load): LoadResult {
