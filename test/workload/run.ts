@@ -76,7 +76,8 @@ export async function runLoads(
   }
   const vms = Object.values(machines);
   for (const vm of vms) vm.checkAlive();
-  return { results, refusals: vms.flatMap(refusalsOf) };
+  const inOrder = chosen.flatMap(({ name }) => results.filter((result) => result.name === name));
+  return { results: inOrder, refusals: vms.flatMap(refusalsOf) };
 }
 
 /** Those that the loads need. */
