@@ -71,7 +71,7 @@ export type InjectResult =
   | { readonly ok: true; readonly tid: number; readonly stoppedMicroseconds: number }
   | NotInjected;
 
-/** What `injectByThread` did. `tids` have more filters now; `stoppedMicroseconds`: the longest that one thread stood still. */
+/** What `injectByThread` did. `tids` have made the calls, and have more filters now; `stoppedMicroseconds`: the longest that one thread stood still. */
 export type InjectByThreadResult =
   | { readonly ok: true; readonly tids: readonly number[]; readonly stoppedMicroseconds: number }
   | NotInjected;
@@ -293,7 +293,8 @@ export interface Native {
   /**
    * Stops one thread after the other and makes each call seccomp(SET_MODE_FILTER, 0, program) for itself, once a program. `threads` and `others` (all that `threads`
    * does not name, none left out, when it is not empty) name programs by their place in `programs`. So does `together`, which every thread gets before, as by
-   * `injectFilter`; -1 for none.
+   * `injectFilter`; -1 for none. `ruleset`: the descriptor, in the process, of a Landlock ruleset by which each thread restricts itself before its programs, with `others`
+   * only; -1 for none.
    */
   injectByThread(options: {
     pid: number;
@@ -302,6 +303,7 @@ export interface Native {
     threads: readonly { readonly tid: number; readonly programs: readonly number[] }[];
     others: readonly number[];
     together: number;
+    ruleset: number;
     deadlineMs: number;
   }): InjectByThreadResult;
   /**

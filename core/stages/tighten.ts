@@ -3,7 +3,8 @@
 //   0. what the stage requires of the process is looked at (and once more at the end);
 //   1. the broker moves to the new epoch: from here on it judges by the new rules only; and it knows which threads have a role before these get its filters;
 //   2. the stage's program is installed in every thread: through one stopped thread, synchronised by the kernel to all (TSYNC), or, once
-//      threads differ because an earlier stage gave roles, in one thread after the other;
+//      threads differ because an earlier stage gave roles, in one thread after the other. So it is too where the stage leaves fewer files: each thread
+//      enters the Landlock domain by itself, just before;
 //   3. threads with a role get their role's programs on top;
 //   4. every thread passes through user mode once, so that no call judged by the older filter is still under way, and is checked from outside.
 // A failure that left the process as it was is a `NothingChanged`: the VMM may live on in its earlier stage, with a broker that may judge by the
@@ -38,6 +39,8 @@ export interface TightenOptions extends Omit<Threads, 'roles'> {
   readonly tellBroker: (roles: ReadonlyMap<number, string>) => Promise<void>;
   /** What the stage demands of the process. */
   readonly requires?: Requirements | undefined;
+  /** The descriptor, in the process, of the Landlock ruleset that each thread restricts itself by. */
+  readonly rulesetFd?: number | undefined;
 }
 
 export interface Tightened {
@@ -46,6 +49,8 @@ export interface Tightened {
   readonly roles: ReadonlyMap<number, string>;
   /** How long the one thread that carried the filter stood still, or, where each got its own, the longest that one did. */
   readonly stoppedMicroseconds: number;
+  /** How many threads restricted themselves by the ruleset, if there is one; all others were made by these. */
+  readonly restricted?: number;
 }
 
 /** The stage was not entered, and the process is as it was before: same filters, same threads, running. */
@@ -74,8 +79,11 @@ export async function tighten(options: TightenOptions): Promise<Tightened> {
   const roles = answer.value;
   await broker(options.tellBroker(roles));
   const threads: Threads = { ...options, roles };
-  const stoppedMicroseconds =
-    rolesIn(entered).size > 0 ? installByThread(threads, stage) : installEverywhere(threads, stage);
+  const { rulesetFd } = options;
+  const { stoppedMicroseconds, tids } =
+    rolesIn(entered).size > 0 || rulesetFd !== undefined
+      ? installByThread(threads, stage, rulesetFd)
+      : installEverywhere(threads, stage);
   const verification = verifyThreads(threads);
   assertPreconditionsHold(options);
   if (verification.untraceable.length > 0)
@@ -83,7 +91,12 @@ export async function tighten(options: TightenOptions): Promise<Tightened> {
       'VERIFICATION_FAILED',
       `stage ${stage.name} could not be verified: ${verification.readBackMissing}`,
     );
-  return { verification, roles, stoppedMicroseconds };
+  return {
+    verification,
+    roles,
+    stoppedMicroseconds,
+    ...(rulesetFd === undefined ? {} : { restricted: tids.length }),
+  };
 }
 
 /** @throws NothingChanged. */
@@ -113,16 +126,16 @@ export function giveRoles(options: Threads): Verification {
 }
 
 /** By TSYNC, and then what roles have on top. */
-function installEverywhere(options: Threads, { name, program }: StagePrograms): number {
+function installEverywhere(options: Threads, { name, program }: StagePrograms): Installed {
   const { pid, pidfd, deadlineMs } = options;
   const threads = newcomers(options);
   if (threads.length > 0) return inject(options, name, { threads, others: [], together: program });
   const injected = native.injectFilter({ pid, pidfd, program, deadlineMs });
   if (!injected.ok) throw injectionFailed(pid, name, injected);
-  return injected.stoppedMicroseconds;
+  return { stoppedMicroseconds: injected.stoppedMicroseconds, tids: [injected.tid] };
 }
 
-function installByThread(options: Threads, stage: StagePrograms): number {
+function installByThread(options: Threads, stage: StagePrograms, ruleset: number | undefined): Installed {
   const { stages, roles, given } = options;
   const threads = [...roles].map(([tid, role]) => ({
     tid,
@@ -131,7 +144,7 @@ function installByThread(options: Threads, stage: StagePrograms): number {
       ...(given.has(tid) ? own(stage, role) : roleChain(stages, role).map(({ program }) => program)),
     ],
   }));
-  return inject(options, stage.name, { threads, others: [stage.program] });
+  return inject(options, stage.name, { threads, others: [stage.program], ruleset });
 }
 
 function own({ roles }: StagePrograms, role: string): Uint8Array[] {
@@ -152,7 +165,13 @@ function newcomers({ stages, roles, given }: Threads): ThreadPrograms[] {
     .filter(({ programs }) => programs.length > 0);
 }
 
-/** Returns for how long one thread stood still at most. */
+interface Installed {
+  /** For how long one thread stood still at most. */
+  readonly stoppedMicroseconds: number;
+  /** Threads that made the calls. */
+  readonly tids: readonly number[];
+}
+
 function inject(
   { pid, pidfd, deadlineMs }: Threads,
   stage: string,
@@ -160,8 +179,9 @@ function inject(
     readonly threads: readonly ThreadPrograms[];
     readonly others: readonly Uint8Array[];
     readonly together?: Uint8Array;
+    readonly ruleset?: number | undefined;
   },
-): number {
+): Installed {
   const forAll = wanted.together === undefined ? wanted.others : [wanted.together];
   const programs = [...new Set([...forAll, ...wanted.threads.flatMap((thread) => thread.programs)])];
   const places = (some: readonly Uint8Array[]): number[] => some.map((program) => programs.indexOf(program));
@@ -172,10 +192,11 @@ function inject(
     threads: wanted.threads.map((thread) => ({ tid: thread.tid, programs: places(thread.programs) })),
     others: places(wanted.others),
     together: wanted.together === undefined ? -1 : programs.indexOf(wanted.together),
+    ruleset: wanted.ruleset ?? -1,
     deadlineMs,
   });
   if (!injected.ok) throw injectionFailed(pid, stage, injected);
-  return injected.stoppedMicroseconds;
+  return injected;
 }
 
 function brokerStayed(stage: string, cause: unknown): NothingChanged {
@@ -195,7 +216,10 @@ function injectionFailed(pid: number, stage: string, { step, errno, tid, dirty }
   const what = `stage ${stage} was not entered: injecting its filter into process ${pid} failed at step ${step}, thread ${tid}`;
   const detail: ErrorDetail = {
     errno: errnoName(errno),
-    next: tracer === 0 ? injectionCure(step) : `process ${tracer} traces it: detach that (strace, gdb) and try again`,
+    next:
+      tracer === 0
+        ? injectionCure(step, errnoName(errno))
+        : `process ${tracer} traces it: detach that (strace, gdb) and try again`,
   };
   if (dirty) return new RatchetError('INJECTION_FAILED', what, detail);
   return new NothingChanged(
@@ -205,7 +229,11 @@ function injectionFailed(pid: number, stage: string, { step, errno, tid, dirty }
   );
 }
 
-function injectionCure(step: string): string {
+function injectionCure(step: string, errno: string): string {
+  if (step === 'landlock')
+    return errno === 'EBADF'
+      ? 'the program has closed the descriptor of the ruleset, which it was born with: it must not close what it did not open'
+      : 'earlier stages must allow landlock_restrict_self with flags == 0, and the program must not enter Landlock domains itself (16 at most)';
   if (step === 'tsync') return 'a thread has a filter of its own; VMMs must not install seccomp filters themselves';
   if (step === 'seccomp')
     return 'earlier stages must allow seccomp(SECCOMP_SET_MODE_FILTER) with SECCOMP_FILTER_FLAG_TSYNC, and with no flags once threads have roles';

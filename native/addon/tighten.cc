@@ -54,10 +54,12 @@ Napi::Value inject(const Napi::CallbackInfo& info) {
 Napi::Value inject_each(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Options options(info, "injectByThread");
-  InjectByThreadOptions wanted{process_id(options, "pid"), options.fd("pidfd"), options.bytes_list("programs"), {}, {}, {}, deadline(options)};
+  InjectByThreadOptions wanted{process_id(options, "pid"), options.fd("pidfd"), options.bytes_list("programs"), {}, {}, {}, {}, deadline(options)};
   wanted.others = options.places("others", wanted.programs.size());
   const auto together = options.integer("together", -1, static_cast<std::int64_t>(wanted.programs.size()) - 1);
   if (together >= 0) wanted.together = static_cast<std::size_t>(together);
+  const auto ruleset = options.integer("ruleset", -1, std::numeric_limits<int>::max());
+  if (ruleset >= 0) wanted.ruleset = static_cast<int>(ruleset);
   for (Options& thread : options.objects("threads")) {
     wanted.threads.push_back({process_id(thread, "tid"), thread.places("programs", wanted.programs.size())});
     if (!thread.ok()) return {};

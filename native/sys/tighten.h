@@ -7,6 +7,7 @@
 //  - inject_by_thread(): one thread after the other is stopped and made to call seccomp(2) for itself alone, while the others run. This is how
 //    threads get filters that others have not, also right after one for all, and how the whole process gets one once its threads differ: TSYNC demands
 //    that they do not.
+//    In the same stop a thread can be made to enter a tighter Landlock domain before, which nobody can do for another either: who has the filter is in it.
 //  - inspect_threads(): each thread is stopped for a moment and its filters are read from the kernel.
 // A thread's registers, signal mask, pending restart and memory are put back, so that the program cannot tell.
 //
@@ -86,6 +87,8 @@ struct InjectByThreadOptions {
   std::vector<std::size_t> others;
   /// What every thread gets first, as by inject_filter(): then `others` is empty.
   std::optional<std::size_t> together;
+  /// The descriptor, in the process, of a Landlock ruleset that each thread restricts itself by (landlock_restrict_self(2)) just before its programs. Only with `others`.
+  std::optional<int> ruleset;
   std::chrono::milliseconds deadline;
   StepObserver observer = {};
 };

@@ -17,6 +17,7 @@ bool is_valid(const InjectByThreadOptions& options) {
   };
   return std::all_of(options.programs.begin(), options.programs.end(), is_program) && known(options.others) &&
          (!options.together || (*options.together < options.programs.size() && options.others.empty())) &&
+         (!options.ruleset || (*options.ruleset >= 0 && !options.others.empty())) &&
          std::all_of(options.threads.begin(), options.threads.end(), [&known](const auto& thread) { return known(thread.programs); });
 }
 

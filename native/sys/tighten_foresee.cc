@@ -36,6 +36,7 @@ std::optional<StepFailure> foresee_refusal(std::span<const std::vector<sock_filt
   };
   if (intended.map && !all_allow(installed, SYS_mmap, *intended.map)) return StepFailure{"mmap", EPERM};
   if (intended.unmap && !all_allow(installed, SYS_munmap, *intended.unmap)) return StepFailure{"munmap", EPERM};
+  if (intended.restrict_self && !all_allow(installed, SYS_landlock_restrict_self, *intended.restrict_self)) return StepFailure{"landlock", EPERM};
   for (const auto& [arguments, program] : intended.installs) {
     if (arguments && (!all_allow(installed, SYS_seccomp, *arguments) || !all_allow(added, SYS_seccomp, *arguments)))
       return StepFailure{"seccomp", EPERM};

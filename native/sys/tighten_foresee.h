@@ -15,7 +15,7 @@
 
 namespace ratchet {
 
-/// What a thread is going to be asked, in this order: mmap, then one seccomp(2) a program, then munmap.
+/// What a thread is going to be asked, in this order: mmap, landlock_restrict_self(2), then one seccomp(2) a program, then munmap.
 struct Intended {
   /// Of the syscall instruction.
   std::uint64_t instruction;
@@ -28,6 +28,8 @@ struct Intended {
     std::span<const std::uint8_t> program;
   };
   std::vector<Install> installs;
+  /// Absent: no ruleset.
+  std::optional<arch::Arguments> restrict_self;
 };
 
 /// The first call that one of `installed`, or a program that was installed just before, does not let happen (EPERM); nothing when all

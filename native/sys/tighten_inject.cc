@@ -85,7 +85,8 @@ std::optional<NotInjected> Injection::foresee(pid_t tid, std::uint64_t instructi
   const Intended intended{instruction,
                           scratch_.map_arguments(),
                           scratch_.unmap_arguments(somewhere),
-                          {{scratch_.install_arguments(0, SECCOMP_FILTER_FLAG_TSYNC, somewhere), options_.program}}};
+                          {{scratch_.install_arguments(0, SECCOMP_FILTER_FLAG_TSYNC, somewhere), options_.program}},
+                          {}};
   const auto refusal = foresee_refusal(installed.ok() ? installed.value() : none, intended);
   if (!refusal) return {};
   return refused(refusal->step, refusal->error, tid);

@@ -14,6 +14,12 @@
 
 namespace ratchet {
 
+namespace {
+
+arch::Arguments restrict_arguments(int ruleset) { return {static_cast<std::uint64_t>(ruleset), 0, 0, 0, 0, 0}; }
+
+}  // namespace
+
 std::variant<InjectedByThread, NotInjected> InjectionByThread::run() {
   // Half of the time for what can be given up without harm, the rest for what cannot.
   const Deadline harmless = deadline_.share(2);
@@ -54,7 +60,8 @@ std::optional<NotInjected> InjectionByThread::foresee(Tracee& tracee) {
   auto read = installed_filters(tid);
   // Not permitted to read them: then the calls tell, which is as good unless the filter kills.
   const auto installed = read.ok() ? std::move(read.value()) : std::vector<std::vector<sock_filter>>{};
-  Intended intended{site_.instruction, {}, {}, {}};
+  Intended intended{site_.instruction, {}, {}, {}, {}};
+  if (options_.ruleset) intended.restrict_self = restrict_arguments(*options_.ruleset);
   if (options_.together) intended.installs.push_back({{}, options_.programs[*options_.together]});
   for (const std::size_t program : programs_of(tid))
     intended.installs.push_back({scratch_.install_arguments(program, 0, somewhere), options_.programs[program]});
@@ -110,7 +117,7 @@ std::optional<StepFailure> InjectionByThread::install_together(BorrowedThread& t
   const auto arguments = scratch_.install_arguments(*options_.together, SECCOMP_FILTER_FLAG_TSYNC, address_);
   auto installed = thread.call(SYS_seccomp, arguments, deadline_);
   if (!installed.ok()) return StepFailure{"seccomp", installed.failure().error};
-  any_installed_ = installed.value() == 0;
+  any_changed_ = installed.value() == 0;
   if (installed.value() < 0) refusal_ = StepFailure{"seccomp", static_cast<int>(-installed.value())};
   if (installed.value() <= 0) return {};
   // A thread that has filters which ours has not (seccomp(2), SECCOMP_FILTER_FLAG_TSYNC).
@@ -217,9 +224,22 @@ std::optional<NotInjected> InjectionByThread::install_in(pid_t tid, bool& done) 
   return {};
 }
 
+/// Should: put the thread into the domain of the ruleset, where one is wanted. EBADF: the program has closed it; E2BIG: it has entered too many by itself.
+std::optional<StepFailure> InjectionByThread::restrict_by_landlock(BorrowedThread& thread) {
+  if (!options_.ruleset) return {};
+  thread.tell("landlock");
+  auto restricted = thread.call(SYS_landlock_restrict_self, restrict_arguments(*options_.ruleset), deadline_);
+  if (!restricted.ok()) return StepFailure{"landlock", restricted.failure().error};
+  if (restricted.value() == 0) any_changed_ = true;
+  else refusal_ = StepFailure{"landlock", static_cast<int>(-restricted.value())};
+  return {};
+}
+
 /// Mustn't: read a result before a confirmed exit. A failure: the thread's state is not known.
 std::optional<StepFailure> InjectionByThread::install(BorrowedThread& thread) {
   if (const auto failure = thread.mask()) return failure;
+  if (const auto failure = restrict_by_landlock(thread)) return failure;
+  if (refusal_) return {};
   thread.tell("write");
   // Each time anew: the other threads run, and share this memory.
   if (const Outcome failed = thread.write_memory(address_, scratch_.content(address_))) return StepFailure{"write", failed->error};
@@ -231,7 +251,7 @@ std::optional<StepFailure> InjectionByThread::install(BorrowedThread& thread) {
       refusal_ = StepFailure{"seccomp", static_cast<int>(-installed.value())};
       return {};
     }
-    any_installed_ = true;
+    any_changed_ = true;
   }
   return {};
 }

@@ -8,6 +8,8 @@
 //    thread has as many as its maker had. So while it is the turn of those with N, whoever has N lacks the new ones: a thread that has got them has
 //    more, those that had more are all done, and those that had fewer have not begun. A turn is over when a complete roll finds nobody with N, and
 //    from then on nobody can make one.
+// A Landlock domain is entered in the same stop as the filters are installed, and before them. So the number of filters tells of it too, which no file of /proc does:
+// who has the new ones has called landlock_restrict_self(2) with a confirmed 0, or was made by a thread that had.
 #pragma once
 
 #include <list>
@@ -40,11 +42,12 @@ class InjectionByThread {
   std::optional<NotInjected> take_turn(long filters);
   std::optional<NotInjected> install_named();
   std::optional<NotInjected> install_in(pid_t tid, bool& done);
+  std::optional<StepFailure> restrict_by_landlock(BorrowedThread& thread);
   std::optional<StepFailure> install(BorrowedThread& thread);
   std::optional<NotInjected> give_back();
   void attend();
 
-  NotInjected refused(const char* step, int error, pid_t tid) const { return {step, error, tid, any_installed_}; }
+  NotInjected refused(const char* step, int error, pid_t tid) const { return {step, error, tid, any_changed_}; }
   NotInjected lost(const StepFailure& failure, pid_t tid) const { return {failure.step, failure.error, tid, true}; }
 
   const InjectByThreadOptions& options_;
@@ -62,7 +65,8 @@ class InjectionByThread {
   std::uint64_t address_ = 0;
   /// Asked to stop, and waiting for the seccomp supervisor first.
   std::list<Tracee> overtaken_;
-  bool any_installed_ = false;
+  /// Some thread has a filter or a domain that it had not.
+  bool any_changed_ = false;
   /// A call that the kernel refused, read at its confirmed exit: nothing came of it.
   std::optional<StepFailure> refusal_;
   /// The thread because of which the kernel gave none of them the filter for all.

@@ -121,7 +121,16 @@ async function tightenByThread(program: string, threads: number): Promise<number
   await using victim = await IdleVictim.start(program, threads);
   const { pid, pidfd } = victim;
   const programs = [Buffer.from('060000000000ff7f', 'hex')];
-  const injected = native.injectByThread({ pid, pidfd, programs, threads: [], others: [0], together: -1, deadlineMs });
+  const injected = native.injectByThread({
+    pid,
+    pidfd,
+    programs,
+    threads: [],
+    others: [0],
+    together: -1,
+    ruleset: -1,
+    deadlineMs,
+  });
   if (!injected.ok) throw new Error(`no filter was injected: ${injected.step}, errno ${injected.errno}`);
   return injected.stoppedMicroseconds;
 }

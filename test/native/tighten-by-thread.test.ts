@@ -41,6 +41,7 @@ describe('injectByThread', () => {
       programs: [allowAll, refuses],
       others: [],
       together: -1,
+      ruleset: -1,
       threads: [{ tid: named ?? 0, programs: [1, 0] }],
     };
     expect(native.injectByThread({ pid, pidfd, deadlineMs: 10_000, ...wanted })).toMatchObject({
@@ -79,7 +80,7 @@ describe('injectByThread', () => {
   it('waits for a thread that waits for a supervisor while all others run, and refuses at its deadline', async () => {
     await using victim = await Victim.start('supervised');
     const { pid, pidfd } = victim;
-    const wanted = { programs: [allowAll], others: [0], together: -1, threads: [], deadlineMs: 50 };
+    const wanted = { programs: [allowAll], others: [0], together: -1, ruleset: -1, threads: [], deadlineMs: 50 };
     expect(native.injectByThread({ pid, pidfd, ...wanted })).toEqual({
       ok: false,
       step: 'stop',

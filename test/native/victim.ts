@@ -2,7 +2,7 @@
 // Starts a program of programs/victim and talks to it.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type Inspection, native } from '../../native/index.ts';
@@ -57,7 +57,7 @@ export class Victim {
 
   /** Gives every thread a filter, each by itself. */
   injectByThread(program: Buffer = allowAll): ReturnType<typeof native.injectByThread> {
-    const wanted = { programs: [program], threads: [], others: [0], together: -1, deadlineMs: 10_000 };
+    const wanted = { programs: [program], threads: [], others: [0], together: -1, ruleset: -1, deadlineMs: 10_000 };
     return native.injectByThread({ pid: this.#process(), pidfd: this.pidfd, ...wanted });
   }
 
@@ -169,6 +169,8 @@ export function buildFaultProgram(): string {
   const engine = layer.filter((file) => /\/(tighten.*|processes)\.cc$/.test(file));
   const flags = ['-std=c++20', '-g', '-fsanitize=undefined', '-fno-sanitize-recover', '-D_GNU_SOURCE', '-pthread'];
   const include = `-I${packagePath('native')}`;
-  execFileSync('g++', [...flags, include, '-o', program, main, ...engine], { stdio: 'inherit' });
+  const unfinished = `${program}.${process.pid}`;
+  execFileSync('g++', [...flags, include, '-o', unfinished, main, ...engine], { stdio: 'inherit' });
+  renameSync(unfinished, program);
   return program;
 }

@@ -37,6 +37,11 @@ static const struct {
     {"leader-gone", leader_gone},
     {"without-vdso", without_vdso},
     {"restartable", restartable},
+    {"landlock-ready", landlock_ready},
+    {"landlock-closed", landlock_closed},
+    {"landlock-refusing-errno", landlock_refusing_errno},
+    {"landlock-answering", landlock_answering},
+    {"landlock-refusing-kill", landlock_refusing_kill},
 };
 
 int main(int count, char** arguments) {

@@ -62,3 +62,8 @@ void undumpable(void);
 void zombie(void);
 void leader_gone(void);
 void without_vdso(void);
+void landlock_ready(void);
+void landlock_closed(void);
+void landlock_refusing_errno(void);
+void landlock_answering(void);
+void landlock_refusing_kill(void);
