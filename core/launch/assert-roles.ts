@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { RatchetError } from '../errors.ts';
-import { evaluate } from '../policy/evaluate.ts';
+import { decide } from '../policy/evaluate.ts';
 import type { FilterPolicy, ResolvedProfile } from '../policy/types.ts';
-import { auditArch } from '../simulator/call-data.ts';
-import { constantValue, syscallNumber } from '../tables/index.ts';
+import { constantValue } from '../tables/index.ts';
 
 /**
  * Refuses a profile whose roles could not be given to the threads of a running VMM.
@@ -37,11 +36,11 @@ export function assertRolesCanBeGiven(profile: ResolvedProfile, filterable: read
 
 /** Each thread is made to call it for itself: threads that differ cannot be synchronised. */
 function assertPermitsFilters(profile: ResolvedProfile, what: string, policy: FilterPolicy): void {
-  const { action } = evaluate(policy, {
-    nr: syscallNumber(policy.arch, 'seccomp') ?? -1,
-    auditArch: auditArch[policy.arch],
-    args: [constantValue(policy.arch, 'SECCOMP_SET_MODE_FILTER') ?? 1n, 0n, 0x7f0000000000n, 0n, 0n, 0n],
-  });
+  const action = decide(policy, 'seccomp', [
+    constantValue(policy.arch, 'SECCOMP_SET_MODE_FILTER') ?? 1n,
+    0n,
+    0x7f0000000000n,
+  ]);
   if (action.kind === 'allow' || action.kind === 'log') return;
   throw impossible(
     profile,

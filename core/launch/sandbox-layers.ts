@@ -42,7 +42,7 @@ export async function enterLayers(
 export function attestLayers(
   { plan, atBirth, cgroup }: SandboxLayers,
   pid: number,
-  epoch: number,
+  now: { readonly epoch: number; readonly restricted: number | undefined },
 ): readonly Mechanism[] {
-  return [...verifyLayers(pid, plan, { epoch }), ...(cgroup?.verify(pid) ?? []), ...atBirth];
+  return [...verifyLayers(pid, plan, now), ...(cgroup?.verify(pid) ?? []), ...atBirth];
 }

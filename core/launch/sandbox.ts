@@ -6,6 +6,7 @@ import type { BrokerClient, ExecOptions, TapOptions } from '../broker/client.ts'
 import type { BrokerEvent } from '../broker/protocol.ts';
 import type { CompiledProfile } from '../compiler/index.ts';
 import { RatchetError } from '../errors.ts';
+import { rulesetAt } from '../layers/stage-ruleset.ts';
 import type { OwnedFd } from '../owned-fd.ts';
 import type { ResolvedProfile, ResolvedStage, SyscallCall } from '../policy/types.ts';
 import type { ProgramRunner } from '../programs/runner.ts';
@@ -95,6 +96,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
       pidfd: parts.process.pidfd.fd,
       stages: parts.compiled.stages,
       requires: parts.profile.stages.map(({ requires }) => requires),
+      rulesetFd: (epoch) => (parts.layers === undefined ? undefined : rulesetAt(parts.layers.plan, epoch)?.fd),
       inheritedFilters: parts.inheritedFilters,
       deadlineMs: parts.deadlineMs,
       roles: this.#roles,
@@ -271,7 +273,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
       waitKillable,
       signalScope,
       broker: this.#broker.attest(),
-      layers: layers === undefined || this.#ended ? [] : attestLayers(layers, this.pid, this.#engine.epoch),
+      layers: layers === undefined || this.#ended ? [] : attestLayers(layers, this.pid, this.#engine),
       soak: this.#resolvedStage.soak === true,
       records: this.#records,
       ...found,

@@ -17,6 +17,8 @@ export interface StageEngineParts {
   readonly stages: readonly CompiledStage[];
   /** What each stage requires of the process, by epoch. */
   readonly requires: readonly (Requirements | undefined)[];
+  /** The descriptor, in the process, of the Landlock ruleset that its threads enter with a stage, by epoch. */
+  readonly rulesetFd: (epoch: number) => number | undefined;
   readonly inheritedFilters: number;
   readonly deadlineMs: number;
   readonly roles: ThreadRoles;
@@ -32,6 +34,7 @@ export interface StageEngineParts {
 export class StageEngine implements ThreadKeeper {
   readonly #parts: StageEngineParts;
   #epoch = 0;
+  #restricted: number | undefined;
   #last: Promise<void> = Promise.resolve();
   #unfiltered = false;
   /** What which broker knows. */
@@ -47,6 +50,11 @@ export class StageEngine implements ThreadKeeper {
 
   get epoch(): number {
     return this.#epoch;
+  }
+
+  /** How many threads restricted themselves when the files were last made fewer. */
+  get restricted(): number | undefined {
+    return this.#restricted;
   }
 
   /** Whether threads of a role have filters of their own in the present stage. */
@@ -74,10 +82,12 @@ export class StageEngine implements ThreadKeeper {
       ...common,
       askRoles: () => this.#rolesFor(stages),
       requires: this.#parts.requires[epoch],
+      rulesetFd: this.#parts.rulesetFd(epoch),
       moveBroker: () => moveBroker(epoch),
       tellBroker: (roles) => this.#tellBroker(roles),
     });
     this.#epoch = epoch;
+    this.#restricted = tightened.restricted ?? this.#restricted;
     this.#remember(tightened.roles);
     return tightened;
   }

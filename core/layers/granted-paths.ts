@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { existsSync } from 'node:fs';
 import { parsePathRule } from '../policy/address/index.ts';
-import type { Layers } from '../policy/index.ts';
-import type { ResolvedProfile } from '../policy/types.ts';
+import type { FileLists, Layers } from '../policy/index.ts';
+import type { BrokerRule, ResolvedProfile, ResolvedStage } from '../policy/types.ts';
 import type { PathRoot } from '../self/landlock.ts';
 
 /** Who loads a program's libraries, by the C library and architecture. */
@@ -21,21 +21,36 @@ export interface GrantedPath extends PathRoot {
 
 /** What the profile lists, as far as it is there; what its broker may open for it; and the program with its loader. */
 export function grantedPaths({ files }: Layers, profile: ResolvedProfile, path: string): readonly GrantedPath[] {
-  const listed = (paths: readonly string[], uses: PathRoot['uses'], mapped: boolean): readonly GrantedPath[] =>
-    paths.map((each) => ({ path: each, uses, mapped }));
-  const granted = profile.stages
-    .flatMap(({ broker }) => broker)
+  return [
+    ...pathsOf(
+      files,
+      profile.stages.flatMap(({ broker }) => broker),
+    ),
+    ...[path, ...loaders].map((each) => ({ path: each, uses: ['read', 'execute'] as const, mapped: true })),
+  ].filter(isThere);
+}
+
+/** Of those, what a later stage leaves. */
+export function pathsOfStage(files: FileLists, stage: ResolvedStage | undefined): readonly GrantedPath[] {
+  return pathsOf(files, stage?.broker ?? []).filter(isThere);
+}
+
+function pathsOf({ read, write = [] }: FileLists, rules: readonly BrokerRule[]): readonly GrantedPath[] {
+  const granted = rules
     .filter(({ request, refuseErrno }) => request === 'open' && refuseErrno === undefined)
     .map(({ target }): GrantedPath => {
       const { pattern, readOnly } = parsePathRule(target);
       return { path: beforeWildcard(pattern), uses: readOnly ? ['read'] : ['read', 'write'], mapped: false };
     });
   return [
-    ...listed(files.read, ['read'], true),
-    ...listed(files.write ?? [], ['read', 'write'], false),
+    ...read.map((path): GrantedPath => ({ path, uses: ['read'], mapped: true })),
+    ...write.map((path): GrantedPath => ({ path, uses: ['read', 'write'], mapped: false })),
     ...granted,
-    ...listed([path, ...loaders], ['read', 'execute'], true),
-  ].filter((each) => existsSync(each.path));
+  ];
+}
+
+function isThere({ path }: GrantedPath): boolean {
+  return existsSync(path);
 }
 
 function beforeWildcard(pattern: string): string {

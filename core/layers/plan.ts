@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // What confines a program besides its filters: from the profile's `layers` to what the stager is told.
 import { realpathSync } from 'node:fs';
-import { native } from '../../native/index.ts';
+import { type LandlockRules, native } from '../../native/index.ts';
 import { RatchetError } from '../errors.ts';
 import { readCgroup, tighter } from '../policy/cgroup-limits.ts';
 import type { Layers, Mac, RawCgroup, StageLayers } from '../policy/index.ts';
 import type { ResolvedProfile } from '../policy/types.ts';
 import { landlockRules } from '../self/landlock.ts';
 import { type CgroupPlan, planCgroup } from './cgroup-plan.ts';
-import { grantedPaths } from './granted-paths.ts';
+import { type GrantedPath, grantedPaths } from './granted-paths.ts';
 import { macLack, macWords } from './mac.ts';
 import { probe } from './probe.ts';
 import { planRoot, type RootPlan, rootWords } from './root-plan.ts';
+import { planRuleset, rulesetWords, type StageRuleset } from './stage-ruleset.ts';
 
 /** Those that can be left out or be missing, by the names that the report has. */
 export const layerNames = [
@@ -81,7 +82,12 @@ export interface LayerPlan {
   readonly cgroup: CgroupPlan | undefined;
   readonly missing: readonly Missing[];
   /** By stage; those that were left out are not in it. */
-  readonly stages: readonly StageLayers[];
+  readonly stages: readonly PlannedStage[];
+}
+
+export interface PlannedStage extends Omit<StageLayers, 'files'> {
+  /** Undefined: the domain that it was born in, if any. */
+  readonly ruleset: StageRuleset | undefined;
 }
 
 /** CLONE_NEW*, include/uapi/linux/sched.h, by the names of /proc/PID/ns. */
@@ -146,13 +152,13 @@ export function planLayers(options: {
   const tcp = has('landlock-tcp', abi >= tcpAbi, older, 'use Linux 6.7');
   const scopes = has('landlock-scopes', abi >= scopesAbi, older, 'use Linux 6.12');
   const root = rootPlan(layers, { profile, path, namespaces, missing, lackOf, has });
-  const rules = files
-    ? landlockRules(
-        grantedPaths(layers, profile, path)
-          .filter(({ path: asked }) => root === undefined || !asked.startsWith('/proc/'))
-          .map(({ path: asked, uses }) => ({ path: realpathSync(asked), uses })),
-      )
-    : undefined;
+  const rulesOf = (paths: readonly GrantedPath[]): LandlockRules =>
+    landlockRules(
+      paths
+        .filter(({ path: asked }) => root === undefined || !asked.startsWith('/proc/'))
+        .map(({ path: asked, uses }) => ({ path: realpathSync(asked), uses })),
+    );
+  const rules = files ? rulesOf(grantedPaths(layers, profile, path)) : undefined;
   const user =
     wanted.user !== undefined && has('user', isRoot, 'only root may become another user', 'start the launcher as root')
       ? wanted.user
@@ -181,6 +187,7 @@ export function planLayers(options: {
     missing,
     stages: layers.stages.map((stage) => ({
       emptyRoot: stage.emptyRoot && root !== undefined,
+      ruleset: files && stage.files !== undefined ? planRuleset(stage.files, profile, rulesOf) : undefined,
       rlimits: rlimits ? stage.rlimits : {},
       cgroup: cgroup === undefined ? {} : stage.cgroup,
     })),
@@ -238,7 +245,8 @@ function cgroupPlan(
 }
 
 /** What the stager is told. */
-export function stagerWords({ namespaces, root, user, securebits, landlock, mac }: LayerPlan): readonly string[] {
+export function stagerWords(plan: LayerPlan): readonly string[] {
+  const { namespaces, root, user, securebits, landlock, mac } = plan;
   const bits = namespaces.reduce((sum, kind) => sum | (cloneBits[kind] ?? 0), 0);
   return [
     ...(bits === 0 ? [] : ['--namespaces', String(bits)]),
@@ -247,6 +255,7 @@ export function stagerWords({ namespaces, root, user, securebits, landlock, mac 
     ...(securebits ? ['--lock-securebits'] : []),
     ...(landlock === undefined ? [] : ['--landlock', `${landlock.fs}:${landlock.net}:${landlock.scoped}`]),
     ...(landlock?.paths ?? []).flatMap(({ path, access }) => ['--landlock-path', `${access}:${path}`]),
+    ...rulesetWords(plan),
     ...(mac === undefined ? [] : macWords(mac)),
   ];
 }

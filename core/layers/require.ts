@@ -3,6 +3,7 @@ import { RatchetError } from '../errors.ts';
 import type { Mechanism } from '../launch/report.ts';
 import type { Cgroup } from './cgroup.ts';
 import type { LayerPlan } from './plan.ts';
+import { rulesetFds } from './stage-ruleset.ts';
 import { verifyDescriptors, verifyLayers } from './verify.ts';
 
 /** What was found at birth of a program that has all of its layers, while its exec waits for an answer. @throws RatchetError VERIFICATION_FAILED. */
@@ -12,7 +13,7 @@ export function requireLayers(
   fds: readonly number[],
   cgroup?: Cgroup,
 ): readonly Mechanism[] {
-  const atBirth = [verifyDescriptors(pid, fds)];
+  const atBirth = [verifyDescriptors(pid, [...fds, ...rulesetFds(plan)])];
   const failed = [...verifyLayers(pid, plan, { beforeExec: true }), ...(cgroup?.verify(pid) ?? []), ...atBirth].find(
     ({ state }) => state === 'partial',
   );

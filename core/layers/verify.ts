@@ -5,17 +5,27 @@ import type { Mechanism } from '../launch/report.ts';
 import { statusField } from '../stages/tasks.ts';
 import { verifyMac } from './mac.ts';
 import type { LayerPlan } from './plan.ts';
+import { verifyRuleset } from './stage-ruleset.ts';
 import { verifyRlimits } from './verify-limits.ts';
 import { verifyRoot } from './verify-root.ts';
 
-/** One row a layer, those that are missing included. `beforeExec`: the stager still has what exec takes away. `epoch`: which stage it is in. @throws when the process is gone. */
+export interface LookOptions {
+  /** The stager still has what exec takes away. */
+  readonly beforeExec?: boolean;
+  /** Which stage it is in. */
+  readonly epoch?: number;
+  /** How many threads entered the present stage's Landlock domain by themselves; undefined while it is the one that the program was born in. */
+  readonly restricted?: number | undefined;
+}
+
+/** One row a layer, those that are missing included. @throws when the process is gone. */
 export function verifyLayers(
   pid: number,
   plan: LayerPlan,
-  { beforeExec = false, epoch = 0 }: { readonly beforeExec?: boolean; readonly epoch?: number } = {},
+  { beforeExec = false, epoch = 0, restricted }: LookOptions = {},
 ): readonly Mechanism[] {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  const { emptyRoot = false, rlimits = plan.rlimits } = plan.stages[epoch] ?? {};
+  const { emptyRoot = false, rlimits = plan.rlimits, ruleset } = plan.stages[epoch] ?? {};
   return [
     ...plan.namespaces.map((kind) => namespace(pid, kind)),
     ...(plan.user === undefined ? [] : [user(status, plan.user)]),
@@ -23,7 +33,7 @@ export function verifyLayers(
     ...(plan.securebits
       ? [row('securebits', true, 'uid 0 gains nothing by an exec, and nobody raises ambient capabilities; locked')]
       : []),
-    ...landlock(plan),
+    ...landlock(plan, ruleset && restricted !== undefined ? verifyRuleset(ruleset, restricted) : undefined),
     ...(plan.mac === undefined ? [] : [verifyMac(pid, plan.mac, { beforeExec })]),
     ...(plan.environment === undefined ? [] : [environment(pid, plan.environment)]),
     ...(Object.keys(rlimits).length === 0 ? [] : [verifyRlimits(pid, rlimits)]),
@@ -67,11 +77,12 @@ function capabilities(status: string): Mechanism {
   );
 }
 
-function landlock({ landlock: domain }: LayerPlan): readonly Mechanism[] {
+/** `files`: where a later stage has made them fewer. */
+function landlock({ landlock: domain }: LayerPlan, files: Mechanism | undefined): readonly Mechanism[] {
   if (domain === undefined) return [];
   const told = 'the stager came through; the kernel does not show it';
   return [
-    ...(domain.fs === 0n ? [] : [row('landlock-files', true, `${domain.paths.length} paths; ${told}`)]),
+    ...(domain.fs === 0n ? [] : [files ?? row('landlock-files', true, `${domain.paths.length} paths; ${told}`)]),
     ...(domain.net === 0n ? [] : [row('landlock-tcp', true, `no bind and no connect of its own; ${told}`)]),
     ...(domain.scoped === 0n
       ? []

@@ -76,9 +76,9 @@ export const neverBrokered: ReadonlySet<string> = new Set(['exit', 'exit_group',
 
 /**
  * Made when nobody would answer as it needs to be, so never notified for a later stage's sake: the stager hands its listener over by `sendmsg` and closes it
- * before anybody serves it, and the launcher installs a stage by `seccomp` when the broker judges by that stage already.
+ * before anybody serves it, and the launcher installs a stage by `landlock_restrict_self` and `seccomp` when the broker judges by that stage already.
  */
-export const madeByLauncher: ReadonlySet<string> = new Set(['sendmsg', 'close', 'seccomp']);
+export const madeByLauncher: ReadonlySet<string> = new Set(['sendmsg', 'close', 'landlock_restrict_self', 'seccomp']);
 
 /**
  * What moves data and what every loop of a program makes: from some hundred to some ten thousand of each in the recordings of QEMU (profiles/qemu.counts.json). To notify

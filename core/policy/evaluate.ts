@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the policy says, in the plainest way: the meaning that every compiled program is measured against.
 
-import { auditArchOf } from '../tables/index.ts';
+import { auditArchOf, syscallNumber } from '../tables/index.ts';
 import { allOnes, signBit } from './expression/words.ts';
-import type { Condition, FilterPolicy, SyscallCall, SyscallRules, Verdict, Width } from './types.ts';
+import type { Action, Condition, FilterPolicy, SyscallCall, SyscallRules, Verdict, Width } from './types.ts';
 
 /** The decision on one call. */
 export function evaluate(policy: FilterPolicy, call: SyscallCall): Verdict {
@@ -17,6 +17,13 @@ export function evaluate(policy: FilterPolicy, call: SyscallCall): Verdict {
   const rule = syscall.rules.find(({ when }) => matches(when, call.args));
   if (rule !== undefined) return { action: rule.action, rule, syscall };
   return { action: syscall.otherwise, rule: syscall.otherwiseRule, syscall };
+}
+
+/** The same of a call by its name; arguments that are missing are 0. */
+export function decide(policy: FilterPolicy, name: string, args: readonly bigint[]): Action {
+  const [a = 0n, b = 0n, c = 0n, d = 0n, e = 0n, f = 0n] = args;
+  const nr = syscallNumber(policy.arch, name) ?? -1;
+  return evaluate(policy, { nr, auditArch: auditArchOf(policy.arch), args: [a, b, c, d, e, f] }).action;
 }
 
 /** x32 calls carry x86_64's own audit value and bit 30 in the number. */

@@ -13,7 +13,15 @@ export { parseCondition } from './expression/parse.ts';
 export { featuresThatAllow, type ProfileFeature, readFeatures } from './features.ts';
 export { ceilingOf, type Grant, parseGrant, withGrants } from './grants.ts';
 export { assertLaunchable } from './launchable.ts';
-export { type Layers, type Mac, type RawCgroup, readLayers, type StageLayers } from './layers.ts';
+export {
+  type FileLists,
+  type Layers,
+  type Mac,
+  type RawCgroup,
+  readLayers,
+  type StageFiles,
+  type StageLayers,
+} from './layers.ts';
 export type { Include } from './library.ts';
 export { type ParseOptions, parseProfile } from './parse-profile.ts';
 export { formatProblem, formatSource, type Problem, type ProblemCode, ProfileError, problemCodes } from './problem.ts';
@@ -22,6 +30,7 @@ export { restrictCondition } from './restrict.ts';
 export { canBothHold, satisfiable } from './satisfiable.ts';
 export { profileJsonSchema, profileJsonSchemas } from './schema.ts';
 export { withSoak } from './soak.ts';
+export { rulesetFd } from './stage-files.ts';
 export { nearestName, suggestion } from './suggest.ts';
 export { type FilterSummary, summarizeFilter } from './summary.ts';
 export { findUntold } from './untold.ts';

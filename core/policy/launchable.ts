@@ -2,9 +2,9 @@
 // A profile can be well formed and still forbid what launching under it takes: the stager runs under the first stage's filter for a moment, and each later one
 // is installed by calls that the program is made to make. Told before anything is started, with the rule to add.
 import { RatchetError } from '../errors.ts';
-import { auditArchOf, constantValue, syscallNumber } from '../tables/index.ts';
-import { evaluate } from './evaluate.ts';
-import type { Action, FilterPolicy, ResolvedProfile, SyscallCall } from './types.ts';
+import { constantValue } from '../tables/index.ts';
+import { decide } from './evaluate.ts';
+import type { FilterPolicy, ResolvedProfile } from './types.ts';
 import { assertTold } from './untold.ts';
 
 interface Need {
@@ -72,7 +72,7 @@ export function assertLaunchable(profile: ResolvedProfile): void {
     );
   }
   stages.forEach((stage, index) => {
-    const answer = decide(stage.filter, scratch);
+    const answer = decide(stage.filter, scratch.call, scratch.args);
     if (index > 0 && answer.kind === 'errno' && !answer.quiet)
       throw new RatchetError(
         'PROFILE_INVALID',
@@ -84,7 +84,7 @@ export function assertLaunchable(profile: ResolvedProfile): void {
     const isLast = index === stages.length - 1;
     const needs = [...(index === 0 ? stagerNeeds : [munmap]), ...(isLast ? [] : [...installationNeeds, munmap])];
     for (const need of needs) {
-      const action = decide(stage.filter, need);
+      const action = decide(stage.filter, need.call, need.args);
       if (action.kind === 'allow' || action.kind === 'log' || (action.kind === 'broker' && need.call === 'execveat'))
         continue;
       throw new RatchetError(
@@ -104,14 +104,4 @@ function isBrokered(filter: FilterPolicy, name: string): boolean {
     entry !== undefined &&
     [entry.otherwise, ...entry.rules.map(({ action }) => action)].some(({ kind }) => kind === 'broker')
   );
-}
-
-function decide(filter: FilterPolicy, { call, args }: Need): Action {
-  const [a = 0n, b = 0n, c = 0n, d = 0n, e = 0n, f = 0n] = args;
-  const made: SyscallCall = {
-    nr: syscallNumber(filter.arch, call) ?? -1,
-    auditArch: auditArchOf(filter.arch),
-    args: [a, b, c, d, e, f],
-  };
-  return evaluate(filter, made).action;
 }

@@ -40,6 +40,12 @@ export const cgroupSchema = z
   })
   .describe('A control group of its own (cgroup v2) with these limits; {} for one without.');
 
+/** Paths of the profile's `files`, or of a later stage's. */
+const files = z.strictObject({
+  read: names.describe('Landlock: what may be read beneath these paths. What `open` grants is added.'),
+  write: names.optional().describe('Landlock: what may be written too.'),
+});
+
 const rlimits = z
   .record(z.string(), z.number().int().min(0))
   .describe('Soft and hard limits, by the names of RLIMIT_ constants in small letters.');
@@ -70,12 +76,7 @@ export const layersSchema = z
     namespaces: z
       .array(z.enum(['net', 'ipc', 'uts', 'cgroup', 'mount', 'pid']))
       .describe('New namespaces of these kinds; without root a user namespace comes first.'),
-    files: z
-      .strictObject({
-        read: names.describe('Landlock: what may be read beneath these paths. What `open` grants is added.'),
-        write: names.optional().describe('Landlock: what may be written too.'),
-      })
-      .describe('Everything else of the file system is out of reach, from the first instruction on.'),
+    files: files.describe('Everything else of the file system is out of reach, from the first instruction on.'),
     root: z
       .enum(['copy', 'minimal'])
       .optional()
@@ -98,6 +99,9 @@ export const stageLayersSchema = z
       .describe(
         'Takes everything out of a minimal root. What is open or mapped stays; files are had from the broker then.',
       ),
+    files: files
+      .optional()
+      .describe('Of the files before, these are left; each thread enters a Landlock domain. What is open stays.'),
     rlimits: rlimits.optional(),
     cgroup: cgroupSchema.optional().describe('Limits in addition to those before; the profile has `cgroup` too.'),
   })

@@ -8,11 +8,25 @@ import { checkSchema } from './schema-problems.ts';
 
 export type { Mac, RawCgroup };
 
-/** What a stage takes from the program from outside, with all that earlier stages took. */
+/** What a stage takes from the program besides calls, with all that earlier stages took. */
 export interface StageLayers {
   readonly emptyRoot: boolean;
+  /** Undefined: those of the profile's `layers`. */
+  readonly files: StageFiles | undefined;
   readonly rlimits: Readonly<Record<string, number>>;
   readonly cgroup: CgroupLimits;
+}
+
+/** Paths beneath which a program may read, and those beneath which it may write too. */
+export interface FileLists {
+  readonly read: readonly string[];
+  readonly write?: readonly string[] | undefined;
+}
+
+/** The files that a stage leaves. */
+export interface StageFiles extends FileLists {
+  /** Of the stage that said so. */
+  readonly epoch: number;
 }
 
 /** What confines a program besides its filters, as its profile has it. */
@@ -41,6 +55,7 @@ export function readStageLayers(
 ): readonly StageLayers[] {
   let last: StageLayers = {
     emptyRoot: false,
+    files: undefined,
     rlimits: raw.layers?.rlimits ?? {},
     cgroup: readCgroup(raw.layers?.cgroup ?? {}),
   };
@@ -55,6 +70,7 @@ export function readStageLayers(
     else checkStage(raw.layers, layers, last, (key, message) => wrong([...path, key], message));
     last = {
       emptyRoot: last.emptyRoot || layers.root === 'empty',
+      files: layers.files === undefined ? last.files : { ...layers.files, epoch: index },
       rlimits: { ...last.rlimits, ...layers.rlimits },
       cgroup: tighter(last.cgroup, readCgroup(layers.cgroup ?? {})),
     };
@@ -76,8 +92,35 @@ function checkStage(
     if (before !== undefined && limit > before)
       wrong('rlimits', `a later stage is never looser: ${name} ${limit}, and it was ${before}`);
   }
+  if (layers.files !== undefined) checkFiles(layers.files, last.files ?? ofProfile.files, wrong);
   if (layers.cgroup === undefined) return;
   if (ofProfile.cgroup === undefined) wrong('cgroup', "the profile's `layers` have no `cgroup`: write `cgroup: {}`");
   const larger = looser(last.cgroup, readCgroup(layers.cgroup));
   if (larger !== undefined) wrong('cgroup', `a later stage is never looser: ${larger}`);
+}
+
+function checkFiles(
+  { read, write = [] }: FileLists,
+  before: FileLists,
+  wrong: (key: string, message: string) => void,
+): void {
+  const odd = [...read, ...write].find((path) => !isPlain(path));
+  if (odd !== undefined) wrong('files', `${odd} is no absolute path without . and ..`);
+  const written = before.write ?? [];
+  const looser = (paths: readonly string[], among: readonly string[]): string | undefined =>
+    paths.find((path) => isPlain(path) && !among.some((root) => contains(root, path)));
+  const more = looser(read, [...before.read, ...written]);
+  if (more !== undefined) wrong('files', `a later stage is never looser: ${more} could not be read before`);
+  const writable = looser(write, written);
+  if (writable !== undefined) wrong('files', `a later stage is never looser: ${writable} could not be written before`);
+}
+
+function isPlain(path: string): boolean {
+  return path.startsWith('/') && !path.split('/').some((part) => part === '.' || part === '..');
+}
+
+/** By their text: a link that leads into a folder is not within it. */
+function contains(root: string, path: string): boolean {
+  const folder = root.replace(/\/+$/, '');
+  return path === folder || path.startsWith(`${folder}/`);
 }

@@ -16,6 +16,7 @@ import { ProblemList } from './problem.ts';
 import { checkProgramsExist, readPrograms } from './programs.ts';
 import { profileSchema, type RawProfile, type RawRole, type RawRule, type RawStage } from './schema.ts';
 import { checkSchema } from './schema-problems.ts';
+import { checkStageFiles } from './stage-files.ts';
 import { suggestion } from './suggest.ts';
 import type { Action, Arch, BrokerRule, FilterPolicy, Requirements, ResolvedProfile, ResolvedStage } from './types.ts';
 import { type RoleText, rememberRole } from './untold.ts';
@@ -34,8 +35,9 @@ export function parseProfile(text: string, options: ParseOptions): ResolvedProfi
   const problems = new ProblemList();
   const document = readDocument(text, options.file, problems);
   const raw = document && checkSchema(document, profileSchema, problems);
-  if (document && raw) readStageLayers(raw, document, problems);
+  const layers = document && raw ? readStageLayers(raw, document, problems) : [];
   const profile = document && raw && resolve({ raw, document, path: [] }, options, problems);
+  if (document && profile) checkStageFiles(profile, layers, document, problems);
   problems.throwIfAny();
   if (profile === undefined) throw new Error('a profile without problems was not resolved');
   return profile;

@@ -9,6 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <span>
+
 #include "report.h"
 
 namespace {
@@ -133,17 +136,28 @@ void parse_user(Plan& plan, const char* text) {
 void parse_landlock(Plan& plan, const char* text) {
   unsigned long bits[3];
   read_numbers("--landlock", text, bits, 3, '\0');
-  plan.landlock.wanted = true;
+  plan.landlock_wanted = true;
   plan.landlock.fs = bits[0];
   plan.landlock.net = bits[1];
   plan.landlock.scoped = bits[2];
 }
 
-void parse_landlock_path(Plan& plan, const char* text) {
-  if (plan.landlock.path_count == max_landlock_paths) misuse("--landlock-path: too many", text);
-  LandlockPath& path = plan.landlock.paths[plan.landlock.path_count++];
-  path.path = read_numbers("--landlock-path", text, &path.access, 1, ':');
-  if (*path.path != '/') misuse("--landlock-path: not absolute", text);
+void parse_landlock_path(LandlockRules& rules, const char* option, const char* text) {
+  if (rules.path_count == max_landlock_paths) misuse("too many paths", option);
+  LandlockPath& path = rules.paths[rules.path_count++];
+  path.path = read_numbers(option, text, &path.access, 1, ':');
+  if (*path.path != '/') misuse("not absolute", text);
+}
+
+void parse_ruleset(Plan& plan, const char* text) {
+  unsigned long numbers[2];
+  read_numbers("--ruleset", text, numbers, 2, '\0');
+  if (plan.ruleset_count == max_rulesets) misuse("--ruleset: too many", text);
+  const auto below = static_cast<unsigned long>(lowest_own_fd(plan));
+  if (numbers[0] >= below) misuse("--ruleset: not below the one before", text);
+  LaterRuleset& ruleset = plan.rulesets[plan.ruleset_count++];
+  ruleset.fd = static_cast<int>(numbers[0]);
+  ruleset.rules.fs = numbers[1];
 }
 
 void parse_root_bind(Plan& plan, const char* text) {
@@ -174,9 +188,20 @@ void parse_mac(Plan& plan, const char* text) {
   if (plan.mac.kind == MacKind::none || length == 0 || length > max_label) misuse("--mac", text);
 }
 
-bool kept(const Plan& plan, int fd) {
-  for (int index = 0; index < plan.kept_count; ++index) {
-    if (plan.kept_fds[index] == fd) return true;
+bool kept(const Plan& plan, int fd) { return std::binary_search(plan.kept_fds, plan.kept_fds + plan.kept_count, fd); }
+
+/// An option without a value.
+struct Flag {
+  const char* option;
+  bool& given;
+};
+
+bool set_flag(std::span<const Flag> flags, const char* option) {
+  for (const Flag& flag : flags) {
+    if (strcmp(option, flag.option) != 0) continue;
+    if (flag.given) misuse("given twice", option);
+    flag.given = true;
+    return true;
   }
   return false;
 }
@@ -194,44 +219,14 @@ void parse_arguments(int argc, char** argv, Plan& plan) {
   bool without_listener = false;
   bool without_filter = false;
 
+  const Flag flags[] = {{"--drop-capabilities", plan.drop_capabilities}, {"--scope-signals", plan.scope_signals}, {"--lock-securebits", plan.lock_securebits},
+                        {"--new-root", plan.new_root},                   {"--root-proc", plan.root_proc},         {"--no-listener", without_listener},
+                        {"--no-filter", without_filter}};
+
   int index = 1;
   for (; index < argc && strcmp(argv[index], "--") != 0; ++index) {
     const char* option = argv[index];
-    if (strcmp(option, "--drop-capabilities") == 0) {
-      if (plan.drop_capabilities) misuse("given twice", option);
-      plan.drop_capabilities = true;
-      continue;
-    }
-    if (strcmp(option, "--scope-signals") == 0) {
-      if (plan.scope_signals) misuse("given twice", option);
-      plan.scope_signals = true;
-      continue;
-    }
-    if (strcmp(option, "--lock-securebits") == 0) {
-      if (plan.lock_securebits) misuse("given twice", option);
-      plan.lock_securebits = true;
-      continue;
-    }
-    if (strcmp(option, "--new-root") == 0) {
-      if (plan.new_root) misuse("given twice", option);
-      plan.new_root = true;
-      continue;
-    }
-    if (strcmp(option, "--root-proc") == 0) {
-      if (plan.root_proc) misuse("given twice", option);
-      plan.root_proc = true;
-      continue;
-    }
-    if (strcmp(option, "--no-listener") == 0) {
-      if (without_listener) misuse("given twice", option);
-      without_listener = true;
-      continue;
-    }
-    if (strcmp(option, "--no-filter") == 0) {
-      if (without_filter) misuse("given twice", option);
-      without_filter = true;
-      continue;
-    }
+    if (set_flag(flags, option)) continue;
     if (index + 1 == argc) misuse("unknown, or without its value", option);
     char* const value = argv[++index];
     if (strcmp(option, "--status-fd") == 0) {
@@ -257,10 +252,15 @@ void parse_arguments(int argc, char** argv, Plan& plan) {
       if (plan.user >= 0) misuse("given twice", option);
       parse_user(plan, value);
     } else if (strcmp(option, "--landlock") == 0) {
-      if (plan.landlock.wanted) misuse("given twice", option);
+      if (plan.landlock_wanted) misuse("given twice", option);
       parse_landlock(plan, value);
     } else if (strcmp(option, "--landlock-path") == 0) {
-      parse_landlock_path(plan, value);
+      parse_landlock_path(plan.landlock, option, value);
+    } else if (strcmp(option, "--ruleset") == 0) {
+      parse_ruleset(plan, value);
+    } else if (strcmp(option, "--ruleset-path") == 0) {
+      if (plan.ruleset_count == 0) misuse("missing", "--ruleset");
+      parse_landlock_path(plan.rulesets[plan.ruleset_count - 1].rules, option, value);
     } else if (strcmp(option, "--root-bind") == 0) {
       parse_root_bind(plan, value);
     } else if (strcmp(option, "--root-link") == 0) {
@@ -285,7 +285,7 @@ void parse_arguments(int argc, char** argv, Plan& plan) {
   if (!without_filter && plan.filter_fd < 0) misuse("missing", "--filter-fd");
   if (!keep_given) misuse("missing", "--keep");
   if (plan.program == nullptr) misuse("missing", "--exec");
-  if (plan.landlock.path_count > 0 && !plan.landlock.wanted) misuse("missing", "--landlock");
+  if (plan.landlock.path_count > 0 && !plan.landlock_wanted) misuse("missing", "--landlock");
   if (plan.new_root && (plan.namespaces & CLONE_NEWNS) == 0) misuse("missing", "--namespaces with CLONE_NEWNS");
   if ((plan.root_bind_count > 0 || plan.root_link_count > 0 || plan.root_proc) && !plan.new_root) misuse("missing", "--new-root");
   if (plan.filter_fd == plan.status_fd) misuse("one number for two fds", "--filter-fd");
@@ -293,6 +293,8 @@ void parse_arguments(int argc, char** argv, Plan& plan) {
   if (plan.filter_fd >= 0 && kept(plan, plan.filter_fd)) misuse("kept, but it is ours", "--filter-fd");
   if (plan.cgroup_fd >= 0 && (plan.cgroup_fd == plan.status_fd || plan.cgroup_fd == plan.filter_fd)) misuse("one number for two fds", "--cgroup-fd");
   if (plan.cgroup_fd >= 0 && kept(plan, plan.cgroup_fd)) misuse("kept, but it is ours", "--cgroup-fd");
+  const int highest = plan.kept_count == 0 ? -1 : plan.kept_fds[plan.kept_count - 1];
+  if (lowest_own_fd(plan) <= highest || lowest_own_fd(plan) <= plan.status_fd) misuse("not above every other fd", "--ruleset");
   if (index + 1 >= argc) misuse("missing", "-- ARGV0");
   plan.argv = argv + index + 1;
 }

@@ -18,6 +18,8 @@ inline constexpr int max_landlock_paths = 256;
 inline constexpr int max_root_entries = 256;
 /// Bytes. The kernel takes less than a page.
 inline constexpr int max_label = 1024;
+/// Later stages that have a Landlock ruleset: more domains the kernel stacks for nobody.
+inline constexpr int max_rulesets = 16;
 
 /// What may be done beneath a path: LANDLOCK_ACCESS_FS_ bits.
 struct LandlockPath {
@@ -25,14 +27,19 @@ struct LandlockPath {
   const char* path;
 };
 
-/// One Landlock domain; LANDLOCK_ACCESS_FS_, LANDLOCK_ACCESS_NET_ and LANDLOCK_SCOPE_ bits. Nothing that is handled is permitted but by the paths.
-struct LandlockDomain {
-  bool wanted;
+/// Landlock rules; LANDLOCK_ACCESS_FS_, LANDLOCK_ACCESS_NET_ and LANDLOCK_SCOPE_ bits. Nothing that is handled is permitted but by the paths.
+struct LandlockRules {
   unsigned long fs;
   unsigned long net;
   unsigned long scoped;
   LandlockPath paths[max_landlock_paths];
   int path_count;
+};
+
+/// What the program enters by itself later, and the number under which it finds it.
+struct LaterRuleset {
+  int fd;
+  LandlockRules rules;
 };
 
 /// What may be done with what a new root has of the old one; reading always.
@@ -85,7 +92,11 @@ struct Plan {
   long user;
   long group;
   bool lock_securebits;
-  LandlockDomain landlock;
+  bool landlock_wanted;
+  LandlockRules landlock;
+  /// By number, the lowest last.
+  LaterRuleset rulesets[max_rulesets];
+  int ruleset_count;
   bool new_root;
   /// Those within another come after it.
   RootBind root_binds[max_root_entries];
@@ -106,15 +117,22 @@ struct Plan {
   unsigned short instruction_count;
   /// RLIMIT_NOFILE as we found it.
   rlimit inherited_fd_limit;
+  /// The same as the program will have it.
+  rlimit fd_limit;
 };
+
+/// From this number on fds are ours, or the rulesets of later stages, and no call of the program can make one.
+inline int lowest_own_fd(const Plan& plan) { return plan.ruleset_count == 0 ? exec_fd : plan.rulesets[plan.ruleset_count - 1].fd; }
 
 /// Step `arguments`. Should understand the command line completely; mustn't guess: an option that is unknown, double,
 /// missing or not understood fails with EINVAL, and a line on stderr names it.
 ///
 ///     ratchet-stager --status-fd N [--filter-fd N] --keep N,N,... [--rlimit NAME=SOFT:HARD]... [--drop-capabilities] [--scope-signals]
 ///                    [--namespaces BITS] [--user UID:GID] [--lock-securebits] [--landlock FS:NET:SCOPED] [--landlock-path ACCESS:PATH]...
+///                    [--ruleset N:FS [--ruleset-path ACCESS:PATH]...]...
 ///                    [--new-root] [--root-bind USES:PATH]... [--root-link LENGTH:PATHTARGET]... [--root-proc] [--cgroup-fd N]
 ///                    [--mac apparmor:NAME | --mac selinux:CONTEXT] [--parent-pid PID] [--no-listener | --no-filter] --exec PATH -- ARGV0 [ARGUMENT...]
 ///
-/// NAME is that of an RLIMIT_ constant without the prefix, SOFT and HARD are numbers or `unlimited`. `--keep ''` keeps none. LENGTH is that of PATH.
+/// NAME is that of an RLIMIT_ constant without the prefix, SOFT and HARD are numbers or `unlimited`. `--keep ''` keeps none. LENGTH is that of PATH. The N of
+/// `--ruleset` lie below 16383, each below the one before and above every other fd; a `--ruleset-path` belongs to the ruleset before it.
 void parse_arguments(int argc, char** argv, Plan& plan);

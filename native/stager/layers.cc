@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -36,6 +37,32 @@ void enter_user_namespace(const char* step) {
   write_file(step, "/proc/self/setgroups", "deny");
   snprintf(map, sizeof map, "%u %u 1\n", group, group);
   write_file(step, "/proc/self/gid_map", map);
+}
+
+int make_ruleset(const char* step, const LandlockRules& wanted) {
+  // From include/uapi/linux/landlock.h; the headers that we build with may be older.
+  struct {
+    uint64_t handled_access_fs;
+    uint64_t handled_access_net;
+    uint64_t scoped;
+  } const rules{wanted.fs, wanted.net, wanted.scoped};
+  // A kernel that does not know the later members takes the shorter form.
+  const size_t size = wanted.scoped != 0 ? 24 : wanted.net != 0 ? 16 : 8;
+  const long ruleset = syscall(SYS_landlock_create_ruleset, &rules, size, 0U);
+  if (ruleset < 0) fail(step, errno);
+  for (int index = 0; index < wanted.path_count; ++index) {
+    const LandlockPath& path = wanted.paths[index];
+    const int fd = open(path.path, O_PATH | O_CLOEXEC);
+    if (fd < 0) fail(step, errno);
+    struct __attribute__((packed)) {
+      uint64_t allowed_access;
+      int32_t parent_fd;
+    } const rule{path.access, fd};
+    constexpr int path_beneath = 1;  // LANDLOCK_RULE_PATH_BENEATH
+    if (syscall(SYS_landlock_add_rule, ruleset, path_beneath, &rule, 0U) < 0) fail(step, errno);
+    close(fd);
+  }
+  return static_cast<int>(ruleset);
 }
 
 }  // namespace
@@ -74,32 +101,21 @@ void lock_securebits(const Plan& plan) {
   if (prctl(PR_SET_SECUREBITS, bits, 0UL, 0UL, 0UL) < 0) fail("securebits", errno);
 }
 
+void make_rulesets(const Plan& plan) {
+  constexpr const char* step = "rulesets";
+  if (plan.ruleset_count == 0) return;
+  for (int index = 0; index < plan.ruleset_count; ++index) {
+    const int made = make_ruleset(step, plan.rulesets[index].rules);
+    if (dup3(made, plan.rulesets[index].fd, 0) < 0) fail(step, errno);
+    close(made);
+  }
+  if (setrlimit(RLIMIT_NOFILE, &plan.fd_limit) < 0) fail(step, errno);
+}
+
 void confine_by_landlock(const Plan& plan) {
   constexpr const char* step = "landlock";
-  const LandlockDomain& domain = plan.landlock;
-  if (!domain.wanted) return;
-  // From include/uapi/linux/landlock.h; the headers that we build with may be older.
-  struct {
-    uint64_t handled_access_fs;
-    uint64_t handled_access_net;
-    uint64_t scoped;
-  } const rules{domain.fs, domain.net, domain.scoped};
-  // A kernel that does not know the later members takes the shorter form.
-  const size_t size = domain.scoped != 0 ? 24 : domain.net != 0 ? 16 : 8;
-  const long ruleset = syscall(SYS_landlock_create_ruleset, &rules, size, 0U);
-  if (ruleset < 0) fail(step, errno);
-  for (int index = 0; index < domain.path_count; ++index) {
-    const LandlockPath& path = domain.paths[index];
-    const int fd = open(path.path, O_PATH | O_CLOEXEC);
-    if (fd < 0) fail(step, errno);
-    struct __attribute__((packed)) {
-      uint64_t allowed_access;
-      int32_t parent_fd;
-    } const rule{path.access, fd};
-    constexpr int path_beneath = 1;  // LANDLOCK_RULE_PATH_BENEATH
-    if (syscall(SYS_landlock_add_rule, ruleset, path_beneath, &rule, 0U) < 0) fail(step, errno);
-    close(fd);
-  }
+  if (!plan.landlock_wanted) return;
+  const int ruleset = make_ruleset(step, plan.landlock);
   if (syscall(SYS_landlock_restrict_self, ruleset, 0U) < 0) fail(step, errno);
-  close(static_cast<int>(ruleset));
+  close(ruleset);
 }

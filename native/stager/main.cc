@@ -62,6 +62,7 @@ int main(int argc, char** argv) {
   become_user(plan);
   tie_to_parent(plan);
   forbid_new_privileges();
+  make_rulesets(plan);
   confine_by_landlock(plan);
   const bool signals_scoped = scope_signals(plan);
   label_exec(plan);

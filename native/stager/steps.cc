@@ -87,7 +87,7 @@ void hold_program(Plan& plan) {
   close(fd);
 }
 
-void set_limits(const Plan& plan) {
+void set_limits(Plan& plan) {
   rlimit fd_limit = plan.inherited_fd_limit;
   for (int index = 0; index < plan.limit_count; ++index) {
     const Limit& limit = plan.limits[index];
@@ -98,9 +98,10 @@ void set_limits(const Plan& plan) {
     }
   }
   // A limit of n allows numbers up to n - 1.
-  if (fd_limit.rlim_cur > exec_fd) fd_limit.rlim_cur = exec_fd;
-  if (fd_limit.rlim_max > exec_fd) fd_limit.rlim_max = exec_fd;
-  if (setrlimit(RLIMIT_NOFILE, &fd_limit) < 0) fail("rlimit", errno);
+  const auto most = static_cast<rlim_t>(lowest_own_fd(plan));
+  plan.fd_limit = {std::min(fd_limit.rlim_cur, most), std::min(fd_limit.rlim_max, most)};
+  constexpr rlimit for_rulesets{exec_fd, exec_fd};
+  if (setrlimit(RLIMIT_NOFILE, plan.ruleset_count == 0 ? &plan.fd_limit : &for_rulesets) < 0) fail("rlimit", errno);
 }
 
 namespace {

@@ -53,10 +53,10 @@ void hold_program(Plan& plan);
 
 /// Step `rlimit`.
 /// Should: set each --rlimit, and RLIMIT_NOFILE always: as given, or else as inherited, but at most 16383, soft and hard.
-/// Mustn't: leave a limit under which number 16383 can be had again.
+/// Mustn't: leave a limit under which number 16383 can be had again. With --ruleset it is 16383 for now: make_rulesets() needs numbers below.
 /// Needs: hold_program, which must have its number by then.
 /// Leaves behind: limits that the VMM cannot raise once it has no CAP_SYS_RESOURCE and the filter refuses to set them.
-void set_limits(const Plan& plan);
+void set_limits(Plan& plan);
 
 /// Step `fds`.
 /// Should: close every fd but the kept ones, the status fd and the program's; make the kept ones survive exec, and those two not.
@@ -127,6 +127,15 @@ void become_user(const Plan& plan);
 /// Needs: nothing.
 /// Leaves behind: a bit that nothing can clear.
 void forbid_new_privileges();
+
+/// Step `rulesets`.
+/// Should: make each --ruleset, which the program is made to enter when it comes to a later stage, and leave it under its number; then lower RLIMIT_NOFILE to
+/// the lowest of these numbers, if it is not lower already.
+/// Mustn't: leave a limit under which one of the numbers can be had: the program may close a ruleset, and then no other file can take its place, neither
+/// another ruleset of its own nor one that somebody sends it.
+/// Needs: set_limits. The paths as the program sees them. Kernel support, as below.
+/// Leaves behind: fds that survive exec. Rules could be added to them: the filter must refuse landlock_add_rule.
+void make_rulesets(const Plan& plan);
 
 /// Step `landlock`.
 /// Should: with --landlock, enter a domain in which nothing of what is handled may be done but what --landlock-path permits.

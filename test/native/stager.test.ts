@@ -74,6 +74,22 @@ describe('what the program finds after exec', () => {
     expect(await answers(stageWith('/bin/sh', shell, start(), []))).toMatch(/^NOFILE 300 16383\n/);
   });
 
+  it('has the rulesets of later stages where no other fd can come', async () => {
+    const options = [
+      '--ruleset',
+      '16380:4',
+      '--ruleset-path',
+      '4:/usr',
+      '--ruleset',
+      '16379:4',
+      '--rlimit',
+      'NOFILE=512:20000',
+    ];
+    const text = await answers(stage({ program: probe, argv: ['probe', 'fds', 'limits', 'regain'], options }));
+    expect(text).toMatch(/^0,1,2,16379,16380\nNOFILE 512 16379\n/);
+    expect(text).toMatch(/^last-dup 511 EMFILE$/m);
+  });
+
   it('has no_new_privs, one filter, and signals as if nobody had touched them', async () => {
     const quoted = ['-c', 'trap "" TERM USR1 HUP; exec "$@"', 'sh', ...minimal('status')];
     const status = fields(await answers(stageWith('/bin/sh', quoted, start(), [])));
@@ -203,6 +219,11 @@ describe('each step that fails is named with its errno', () => {
     ['parent pid 0', ['--parent-pid', '0']],
     ['a parent pid that is no number', ['--parent-pid', '1 ']],
     ['a second status fd', ['--status-fd', '3']],
+    ['a ruleset above the one before', ['--ruleset', '16379:4', '--ruleset', '16380:4']],
+    ['a ruleset of the program’s own number', ['--ruleset', '16383:4']],
+    ['a ruleset among the kept fds', ['--ruleset', '1:4']],
+    ['a path of no ruleset', ['--ruleset-path', '4:/usr']],
+    ['a path that is not absolute', ['--ruleset', '16380:4', '--ruleset-path', '4:usr']],
   ])('arguments: %s', async (_, options) => failsWith(run(options), 'arguments', errno.EINVAL));
 
   it.each(['0,', ',0', '0,,1', 'x', '0,0', '-1', '16383', '3', '4', '0 1'])('arguments: --keep "%s"', async (keep) =>
@@ -250,6 +271,9 @@ describe('each step that fails is named with its errno', () => {
     ];
     await failsWith(stageWith('/bin/sh', [...shell, ...minimal('fds')], start(), []), 'exec-fd', errno.EPERM);
   });
+
+  it('rulesets: a path that is not there', async () =>
+    failsWith(run(['--ruleset', '16380:4', '--ruleset-path', '4:/nothing']), 'rulesets', errno.ENOENT));
 
   it('filter: a program that the kernel refuses', async () =>
     failsWith(run([], Buffer.alloc(8)), 'filter', errno.EINVAL));
