@@ -9,7 +9,8 @@ import { inOwnNetwork } from '../../core/demo/own-network.ts';
 import { packagePath } from '../../native/package-path.ts';
 import { onDebian } from '../matrix/other-debian.ts';
 import { documentPath, renderWork } from './document.ts';
-import { featuresOf, type LoadResult, runLoads } from './run.ts';
+import { type LoadResult, runLoads } from './run.ts';
+import { kvmLoad, runUnderKvm } from './under-kvm.ts';
 
 interface Options {
   readonly minutes: string;
@@ -39,11 +40,14 @@ await command.parseAsync();
 async function work({ minutes, only, json, write }: Options): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), 'rw-'));
   try {
-    const { results, refusals } = await runLoads(folder, {
-      seconds: Number(minutes) * 60,
-      wanted: ({ name }) => new RegExp(only).test(name),
-      say: json ? () => undefined : print,
-    });
+    const wanted = ({ name }: { readonly name: string }): boolean => new RegExp(only).test(name);
+    const seconds = Number(minutes) * 60;
+    const reports = await Promise.all([
+      runLoads(folder, { seconds, wanted, say: json ? () => undefined : print }),
+      ...(wanted(kvmLoad) ? [runUnderKvm(folder, seconds)] : []),
+    ]);
+    const results = reports.flatMap((report) => report.results);
+    const refusals = reports.flatMap((report) => report.refusals);
     if (json) print(JSON.stringify({ results, refusals }));
     else for (const line of [...results.map(describe), ...refusals.map((text) => `refused: ${text}`)]) print(line);
     const ok = refusals.length === 0 && results.every(({ outcome }) => outcome !== 'failed');
@@ -55,8 +59,7 @@ async function work({ minutes, only, json, write }: Options): Promise<number> {
   }
 }
 
-function describe({ name, on, outcome, detail, turns, mebibytes }: LoadResult): string {
+function describe({ name, features, outcome, detail, turns, mebibytes }: LoadResult): string {
   const mark = { works: 'ok  ', 'not run here': 'skip', failed: style('red', 'FAIL') }[outcome];
-  const features = featuresOf[on].length === 0 ? 'base' : featuresOf[on].join(', ');
-  return `${mark} ${name} (${features}): ${outcome === 'works' ? `${mebibytes} MiB in ${turns} turns` : detail}`;
+  return `${mark} ${name} (${features.join(', ') || 'base'}): ${outcome === 'works' ? `${mebibytes} MiB in ${turns} turns` : detail}`;
 }

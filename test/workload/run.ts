@@ -12,7 +12,7 @@ import { networks } from './networks.ts';
 
 export const loads: readonly Load[] = [...disks, ...networks];
 
-export const featuresOf: Readonly<Record<MachineName, readonly string[]>> = {
+const featuresOf: Readonly<Record<MachineName, readonly string[]>> = {
   base: [],
   features: ['aio-native', ...(isAtLeast('11.0') ? [] : ['io-uring']), 'discard', 'vhost-user', 'nic-socket'],
   other: ['nic-socket', 'nic-user'],
@@ -20,7 +20,7 @@ export const featuresOf: Readonly<Record<MachineName, readonly string[]>> = {
 
 export interface LoadResult {
   readonly name: string;
-  readonly on: MachineName;
+  readonly features: readonly string[];
   readonly outcome: 'works' | 'failed' | 'not run here';
   /** Why it was not run, or what went wrong. */
   readonly detail: string;
@@ -37,7 +37,11 @@ export interface WorkReport {
 
 export async function runLoads(
   folder: string,
-  { seconds, wanted, say }: { seconds: number; wanted: (load: Load) => boolean; say: (text: string) => void },
+  {
+    seconds,
+    wanted,
+    say,
+  }: { seconds: number; wanted: (load: { readonly name: string }) => boolean; say: (text: string) => void },
 ): Promise<WorkReport> {
   await using all = new MatrixMachines(folder);
   await using scene = new Scene({
@@ -133,7 +137,7 @@ async function standstill(id: string, vm: Vm): Promise<string> {
 }
 
 function blank({ name, on }: Load): LoadResult {
-  return { name, on, outcome: 'works', detail: '', turns: 0, mebibytes: 0 };
+  return { name, features: featuresOf[on], outcome: 'works', detail: '', turns: 0, mebibytes: 0 };
 }
 
 function refusalsOf(vm: Vm): readonly string[] {
