@@ -94,6 +94,19 @@ describe('a limit', () => {
     guestMs,
   );
 
+  it(
+    'that a later stage lowers holds for who is in the group already',
+    async () => {
+      const [lower] = cgroupFiles({ pids: 1 });
+      const words = `true | echo before; echo ${lower?.text} > '$g'/${lower?.name}; true | echo after`;
+      const told = await run({ pids: 8 }, words, 'cat $g/pids.events');
+      expect(told).toMatch(/^before\r?$/m);
+      expect(told).not.toMatch(/^after\r?$/m);
+      expect(told).toMatch(/max [1-9]/);
+    },
+    guestMs,
+  );
+
   // The last one: the ends of its children interrupt the guest's shell, whose `read` then forgets what it has of the next command (busybox 1.35).
   it(
     'on processes refuses one more',

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `reader A B`: opens both files, and then does what it is told, a letter at a time on stdin, and answers with a line:
+// `reader A B`: opens both files, and then does what it is told, a letter at a time on stdin, and answers with a line, until a signal ends it:
 //   t  each of its threads, one that is new, and the newest of a chain of threads tries to open both: "A N of N, B N of N, held yes|no" (whether B, open since the
 //      start, can be read)
 //   w  tries to widen the rulesets that it was born with: "add ERRNO, restrict ERRNO, take ERRNO" (a rule is added; the thread is restricted by 999, which is no
@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { threads = 6, lowest_ruleset = 16300, highest_ruleset = 16382 };
@@ -23,6 +24,8 @@ enum { threads = 6, lowest_ruleset = 16300, highest_ruleset = 16382 };
 static const char* paths[2];
 static int wake[2];
 static sem_t tried;
+/// Nobody posts it.
+static sem_t never;
 static atomic_int opened[2];
 static atomic_int attempts;
 static atomic_bool chain_tries;
@@ -51,8 +54,12 @@ static void start(void* (*function)(void*)) {
   if (pthread_create(&thread, NULL, function, NULL) != 0) abort();
   pthread_detach(thread);
 }
-/// Each makes the next and ends: a thread that is left out has its successors left out too.
+/// Each makes the next and ends: a thread that is left out has its successors left out too. Some thousand a second, so that the processor is not theirs alone.
 static void* chain(void* unused) {
+  struct timespec until;
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_nsec += 100000;
+  if (until.tv_nsec < 1000000000) sem_timedwait(&never, &until);
   if (atomic_exchange(&chain_tries, false)) try_both();
   start(chain);
   return unused;
@@ -111,7 +118,7 @@ int main(int count, char** arguments) {
   paths[0] = arguments[1];
   paths[1] = arguments[2];
   const int held = open(paths[1], O_RDONLY);
-  if (held < 0 || pipe(wake) != 0 || sem_init(&tried, 0, 0) != 0) return 3;
+  if (held < 0 || pipe(wake) != 0 || sem_init(&tried, 0, 0) != 0 || sem_init(&never, 0, 0) != 0) return 3;
   for (int index = 0; index < threads; index++) start(try_when_told);
   start(chain);
   puts("ready");
@@ -124,5 +131,6 @@ int main(int count, char** arguments) {
     if (command == 'd') duplicate();
     fflush(stdout);
   }
+  while (sem_wait(&never) != 0) continue;
   return 0;
 }
