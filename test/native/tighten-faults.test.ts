@@ -1,49 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // The worst at every step of an injection: a process ends up untouched, tightened or dead, and never half done or stopped.
-import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { text } from 'node:stream/consumers';
+import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { native } from '../../native/index.ts';
 import { buildEngineProgram } from './build-engine-program.ts';
-import { everyones } from './everyones.ts';
+import { harmless, inject, untraced, useFaults } from './faults.ts';
 import { readable } from './fds.ts';
-import { buildFaultProgram, nextTurn, Victim } from './victim.ts';
+import { nextTurn, Victim } from './victim.ts';
 
-/** Before any change: the end of the tracer lets the process go. */
-const harmless = ['seize', 'foresee', 'save', 'exitkill'];
 /** PTRACE_O_EXITKILL is set: the end of the tracer is the end of the process. */
 const dangerous = ['mask', 'mmap', 'write', 'seccomp', 'munmap', 'return', 'restore', 'detach'];
 const steps = [...harmless, ...dangerous];
 
-let faultProgram: string;
-beforeAll(() => {
-  faultProgram = buildFaultProgram();
-  // The compiler takes its time on a machine that has other work.
-}, 600_000);
-
-interface Run {
-  readonly said: string;
-  readonly steps: readonly string[];
-  readonly signal: NodeJS.Signals | null;
-}
-
-type Way = 'together' | 'by-thread' | 'with-role';
-
-async function inject(victim: Victim, step: string, event: string, uid?: number, way: Way = 'together'): Promise<Run> {
-  const program = uid === undefined ? faultProgram : everyones(faultProgram);
-  const child = spawn(program, [String(victim.pid), step, event, way], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    ...(uid === undefined ? {} : { uid, gid: uid }),
-  });
-  const [said, steps] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')]);
-  return { said: said.trim(), steps: steps.trim().split('\n'), signal: child.signalCode };
-}
-
-async function untraced(victim: Victim): Promise<void> {
-  while (victim.threads().some(({ tracer, state }) => tracer !== 0 || state === 't')) await nextTurn();
-}
+useFaults();
 
 it.each(['together', 'by-thread', 'with-role'] as const)(
   'takes the steps that these tests know of (%s)',

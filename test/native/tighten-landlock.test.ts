@@ -1,52 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every thread is made to enter a tighter Landlock domain before it gets its filter: all of them, those that are made meanwhile included, or none, or the process is dead.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { text } from 'node:stream/consumers';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { native } from '../../native/index.ts';
-import { everyones } from './everyones.ts';
+import { harmless, inject, untraced, useFaults } from './faults.ts';
 import { useVictims } from './use-victims.ts';
-import { allowAll, buildFaultProgram, nextTurn, Victim } from './victim.ts';
+import { allowAll, Victim } from './victim.ts';
 
 /** As the victims have it (programs/victim/landlock.c). */
 const ruleset = 400;
 const EPERM = 1;
 const EBADF = 9;
 
-/** Before any change: the end of the tracer lets the process go. */
-const harmless = ['seize', 'foresee', 'save', 'exitkill'];
 const dangerous = ['mask', 'mmap', 'landlock', 'write', 'seccomp', 'munmap', 'return', 'restore', 'detach'];
 
 useVictims();
-let faultProgram: string;
-beforeAll(() => {
-  faultProgram = buildFaultProgram();
-  // The compiler takes its time on a machine that has other work.
-}, 600_000);
+useFaults();
+
+const fault = (victim: Victim, step: string, event: string, uid?: number): ReturnType<typeof inject> =>
+  inject(victim, step, event, uid, 'landlock');
 
 function restrict({ pid, pidfd }: Victim): ReturnType<typeof native.injectByThread> {
   const wanted = { programs: [allowAll], threads: [], others: [0], together: -1, ruleset };
   return native.injectByThread({ pid, pidfd, ...wanted, deadlineMs: 10_000 });
-}
-
-interface Run {
-  readonly said: string;
-  readonly steps: readonly string[];
-}
-
-async function inject(victim: Victim, step: string, event: string, uid?: number): Promise<Run> {
-  const program = uid === undefined ? faultProgram : everyones(faultProgram);
-  const child = spawn(program, [String(victim.pid), step, event, 'landlock'], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    ...(uid === undefined ? {} : { uid, gid: uid }),
-  });
-  const [said, steps] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')]);
-  return { said: said.trim(), steps: steps.trim().split('\n') };
-}
-
-async function untraced(victim: Victim): Promise<void> {
-  while (victim.threads().some(({ tracer, state }) => tracer !== 0 || state === 't')) await nextTurn();
 }
 
 describe('a tighter Landlock domain', () => {
@@ -96,7 +71,7 @@ describe('a tighter Landlock domain', () => {
   it('changes nothing where the filters may not be read, and one refuses the call', async () => {
     const uid = 65534;
     await using victim = await Victim.start('landlock-refusing-errno', { uid });
-    expect((await inject(victim, '*', 'none', uid)).said).toMatch(/^landlock ENOSYS \d+ clean$/);
+    expect((await fault(victim, '*', 'none', uid)).said).toMatch(/^landlock ENOSYS \d+ clean$/);
     expect(await victim.end()).toBe('free');
   });
 });
@@ -104,7 +79,7 @@ describe('a tighter Landlock domain', () => {
 describe('the launcher is killed', () => {
   it.each(harmless)('before step %s: the process is untouched', async (step) => {
     await using victim = await Victim.start('landlock-ready');
-    await inject(victim, step, 'die');
+    await fault(victim, step, 'die');
     await untraced(victim);
     expect(victim.filters()).toEqual([0]);
     expect(await victim.end()).toBe('free');
@@ -112,7 +87,7 @@ describe('the launcher is killed', () => {
 
   it.each(dangerous)('before step %s: the process is killed', async (step) => {
     await using victim = await Victim.start('landlock-ready');
-    await inject(victim, step, 'die');
+    await fault(victim, step, 'die');
     expect(await victim.ended()).toBe('SIGKILL');
   });
 });
@@ -121,7 +96,7 @@ describe('when some threads are in the domain already', () => {
   /** Of the second thread: the survey's, and the anchor's first, come before. */
   async function second(step: string): Promise<string> {
     await using victim = await Victim.start('landlock-ready');
-    const { steps } = await inject(victim, '*', 'none');
+    const { steps } = await fault(victim, '*', 'none');
     return `#${steps.indexOf(step, steps.indexOf(step) + 1)}`;
   }
 
@@ -129,14 +104,14 @@ describe('when some threads are in the domain already', () => {
     'the death of the launcher before step %s is the death of the process',
     async (step) => {
       await using victim = await Victim.start('landlock-ready');
-      await inject(victim, await second(step), 'die');
+      await fault(victim, await second(step), 'die');
       expect(await victim.ended()).toBe('SIGKILL');
     },
   );
 
   it('a ruleset that the program closes is its death', async () => {
     await using victim = await Victim.start('landlock-ready');
-    const run = await inject(victim, await second('landlock'), 'close');
+    const run = await fault(victim, await second('landlock'), 'close');
     expect(run.said).toMatch(/^landlock EBADF \d+ dirty$/);
     expect(await victim.ended()).toBe('SIGKILL');
   });
