@@ -139,7 +139,7 @@ struct Inspection {
   std::chrono::microseconds longest_stop{0};
 };
 
-/// Stops and lets go each thread once, one at a time: a call that an older filter judged is then either done or restarted under
+/// Stops and lets go each thread once, two at one time at most: a call that an older filter judged is then either done or restarted under
 /// the present filters; and reads its filters meanwhile. ETIMEDOUT when a thread could not be stopped.
 Result<Inspection> inspect_threads(const InspectOptions& options);
 

@@ -9,7 +9,6 @@
 
 #include "sys/tighten_filters.h"
 #include "sys/tighten_foresee.h"
-#include "sys/tighten_roll.h"
 #include "sys/tighten_survey.h"
 
 namespace ratchet {
@@ -128,8 +127,9 @@ std::optional<StepFailure> InjectionByThread::install_together(BorrowedThread& t
 
 std::optional<NotInjected> InjectionByThread::install_everywhere() {
   std::set<long, std::greater<>> turns;
+  Roll roll;
   for (Backoff backoff;; backoff.pause()) {
-    const Roll roll = call_roll(process_, [this] { attend(); });
+    roll = call_roll(process_, [this] { attend(); });
     for (const Task& task : roll.tasks) turns.insert(task.filters);
     if (roll.complete) break;
     if (!process_.alive()) return refused("process", ESRCH, options_.pid);
@@ -137,13 +137,13 @@ std::optional<NotInjected> InjectionByThread::install_everywhere() {
     if (deadline_.passed()) return refused("stop", ETIMEDOUT, options_.pid);
   }
   for (const long filters : turns)
-    if (const auto refusal = take_turn(filters)) return refusal;
+    if (const auto refusal = take_turn(filters, roll)) return refusal;
   return {};
 }
 
-std::optional<NotInjected> InjectionByThread::take_turn(long filters) {
-  for (Backoff backoff;; backoff.pause()) {
-    const Roll roll = call_roll(process_, [this] { attend(); });
+/// Begins with who was there at the last roll. Over when a later one, which it leaves to the next turn, finds nobody.
+std::optional<NotInjected> InjectionByThread::take_turn(long filters, Roll& roll) {
+  for (Backoff backoff;; backoff.pause(), roll = call_roll(process_, [this] { attend(); })) {
     bool all_done = true;
     pid_t late = options_.pid;
     for (const Task& task : roll.tasks) {

@@ -17,6 +17,7 @@
 
 #include "sys/tighten.h"
 #include "sys/tighten_anchor.h"
+#include "sys/tighten_roll.h"
 #include "sys/tighten_scratch.h"
 
 namespace ratchet {
@@ -39,7 +40,7 @@ class InjectionByThread {
   std::optional<StepFailure> map(BorrowedThread& thread);
   std::optional<StepFailure> install_together(BorrowedThread& thread);
   std::optional<NotInjected> install_everywhere();
-  std::optional<NotInjected> take_turn(long filters);
+  std::optional<NotInjected> take_turn(long filters, Roll& roll);
   std::optional<NotInjected> install_named();
   std::optional<NotInjected> install_in(pid_t tid, bool& done);
   std::optional<StepFailure> restrict_by_landlock(BorrowedThread& thread);

@@ -75,6 +75,7 @@ class Process {
   Process(pid_t pid, int pidfd, UniqueFd directory) : pid_(pid), pidfd_(pidfd), directory_(std::move(directory)) {}
 
   std::uint64_t flags(pid_t tid) const;
+  std::string read_record(const std::string& path) const;
 
   pid_t pid_;
   int pidfd_;

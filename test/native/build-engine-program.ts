@@ -9,7 +9,7 @@ export function buildEngineProgram(name: string): string {
   const objects = packagePath('build/Release/obj.target/ratchet/native/sys');
   mkdirSync(packagePath('build/test'), { recursive: true });
   const engine = readdirSync(packagePath('native/sys'))
-    .filter((file) => /^(tighten.*|processes)\.cc$/.test(file))
+    .filter((file) => /^(tighten.*|processes|proc_files)\.cc$/.test(file))
     .map((file) => `${objects}/${file.replace(/cc$/, 'o')}`);
   const flags = ['-std=c++20', '-D_GNU_SOURCE', '-pthread', `-I${packagePath('native')}`, '-o', built];
   execFileSync('g++', [...flags, packagePath(`test/native/programs/${name}.cc`), ...engine], { stdio: 'inherit' });

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from 'vitest';
+import { readTasks, tracerOf } from '../../core/stages/tasks.ts';
+import { native } from '../../native/index.ts';
+import { buildBenchVictim, IdleVictim } from '../bench/idle-victim.ts';
 import { assemble, verdict } from './assemble.ts';
 import { useVictims } from './use-victims.ts';
 import { allowAll, Victim } from './victim.ts';
@@ -39,6 +42,16 @@ describe('inspectThreads', () => {
     for (const thread of victim.inspect().threads)
       expect(thread).toMatchObject({ visit: 'stopped', mode: 0, programs: [] });
     expect(await victim.end()).toBe('ok');
+  });
+
+  it('looks at each of many threads once, by two tracers, and lets all go', async () => {
+    await using victim = await IdleVictim.start(buildBenchVictim(), 41);
+    const { pid, pidfd } = victim;
+    const { threads } = native.inspectThreads({ pid, pidfd, patienceMs: 0, deadlineMs: 10_000 });
+    const tids = readTasks(pid).map(({ tid }) => tid);
+    expect(threads.map(({ tid }) => tid).toSorted((a, b) => a - b)).toEqual(tids);
+    for (const thread of threads) expect(thread).toMatchObject({ visit: 'stopped', noNewPrivs: true });
+    expect(tids.map(tracerOf)).toEqual(tids.map(() => 0));
   });
 
   it('says of a thread that is traced that it could not be looked at', async () => {

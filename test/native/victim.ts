@@ -166,7 +166,7 @@ export function buildFaultProgram(): string {
   const builtMs = statSync(program, { throwIfNoEntry: false })?.mtimeMs ?? 0;
   if ([main, ...layer].every((file) => statSync(file).mtimeMs < builtMs)) return program;
   mkdirSync(packagePath('build/test'), { recursive: true });
-  const engine = layer.filter((file) => /\/(tighten.*|processes)\.cc$/.test(file));
+  const engine = layer.filter((file) => /\/(tighten.*|processes|proc_files)\.cc$/.test(file));
   const flags = ['-std=c++20', '-g', '-fsanitize=undefined', '-fno-sanitize-recover', '-D_GNU_SOURCE', '-pthread'];
   const include = `-I${packagePath('native')}`;
   const unfinished = `${program}.${process.pid}`;
