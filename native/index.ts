@@ -104,6 +104,30 @@ export interface Inspection {
   readonly longestStopMicroseconds: number;
 }
 
+/** What a process holds. */
+export interface Holdings {
+  readonly descriptors: readonly HeldDescriptor[];
+  /** Seccomp filters, inherited ones included, and child processes. */
+  readonly threads: readonly {
+    readonly tid: number;
+    readonly name: string;
+    readonly filters: number;
+    readonly children: readonly number[];
+  }[];
+  /** An io_uring ring is mapped: it goes on without its descriptor. */
+  readonly mapsRing: boolean;
+}
+
+/** `what`: as /proc shows it. `domain` and `type`: of a socket in the leader's table (SO_DOMAIN, SO_TYPE). */
+export interface HeldDescriptor {
+  /** Whose table it is in: the leader's, or that of a thread which has left it. */
+  readonly tid: number;
+  readonly fd: number;
+  readonly what: string;
+  readonly domain?: number;
+  readonly type?: number;
+}
+
 /** Rights are LANDLOCK_ACCESS_FS_* bits, scopes LANDLOCK_SCOPE_*; nothing handled is no domain. A path that is not there throws ENOENT. */
 export interface LandlockRules {
   readonly handled: bigint;
@@ -186,8 +210,8 @@ export interface Native {
   limitChild(options: { pid: number; pidfd: number; resource: number; value: number }): void;
   /** process_vm_readv(2), exactly `length` bytes or a throw. */
   readMemory(options: { tid: number; address: bigint; length: number }): Buffer;
-  /** Whether two threads have one table of descriptors between them (kcmp(2)); false also where the kernel does not tell. */
-  shareFiles(options: { one: number; other: number }): boolean;
+  /** One look at what a process holds; `descriptors`: at those and its mappings too. What ends meanwhile is left out. ESRCH once it has ended. */
+  lookAtHoldings(options: { pid: number; pidfd: number; descriptors: boolean }): Holdings;
   setParentDeathSignal(options: { signal: number }): void;
 
   // seccomp listener
@@ -307,7 +331,7 @@ export interface Native {
     deadlineMs: number;
   }): InjectByThreadResult;
   /**
-   * Stops every thread once, one after the other (PTRACE_INTERRUPT, wait, detach), so that no syscall judged by an older filter is still running, and
+   * Stops every thread once, two at one time at most (PTRACE_INTERRUPT, wait, detach), so that no syscall judged by an older filter is still running, and
    * reads its filters meanwhile (PTRACE_SECCOMP_GET_FILTER). Those that wait for the supervisor are waited for `patienceMs`, and then left alone.
    */
   inspectThreads(options: { pid: number; pidfd: number; patienceMs: number; deadlineMs: number }): Inspection;

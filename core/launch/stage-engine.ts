@@ -7,7 +7,7 @@ import type { Requirements } from '../policy/types.ts';
 import { roleChain, rolesIn } from '../stages/chain.ts';
 import { threadIdFromOwn } from '../stages/own-thread-ids.ts';
 import { giveRoles, type Threads, type Tightened, tighten } from '../stages/tighten.ts';
-import { type Verification, verifyThreads } from '../stages/verify.ts';
+import { prepareDigests, type Verification, verifyThreads } from '../stages/verify.ts';
 import type { ThreadKeeper } from '../vmm/thread-keeper.ts';
 import type { ThreadRoles } from './thread-roles.ts';
 
@@ -139,6 +139,7 @@ export class StageEngine implements ThreadKeeper {
   /** Once the threads are there, and before the first stage is entered: what they are need not be told then. */
   async tellAhead(): Promise<void> {
     await this.inTurn(async () => this.#tellBroker(await this.#rolesFor(this.#parts.stages)));
+    prepareDigests(this.#parts.stages);
   }
 
   /** To a broker that follows one that died. */

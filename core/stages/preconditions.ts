@@ -2,12 +2,12 @@
 // What a stage requires of the process before it is entered, looked at from outside. A look sees one moment: a descriptor may appear between it and
 // the filter. So the look is repeated when the filter is on, in every thread: from then on the calls that make such descriptors are refused, if the
 // stage refuses them, and what the second look does not see is not there.
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
+import { type Holdings, native } from '../../native/index.ts';
 import { RatchetError } from '../errors.ts';
 import { type FdKind, fdKinds } from '../policy/preconditions.ts';
 import type { Requirements } from '../policy/types.ts';
-import { type HeldFd, readFds } from './fd-kinds.ts';
-import { readTasks } from './tasks.ts';
+import { type HeldFd, heldFds } from './fd-kinds.ts';
 
 export interface Examined {
   readonly pid: number;
@@ -17,13 +17,13 @@ export interface Examined {
   readonly filters: number;
 }
 
-/** What is in the way, each in one sentence; nothing when the stage may be entered. */
-export function findObstacles(examined: Examined, requires: Requirements): readonly string[] {
-  const { pid, pidfd, filters } = examined;
+/** What is in the way, each in one sentence; nothing when the stage may be entered. @throws NativeError ESRCH when the process has ended. */
+export function findObstacles({ pid, pidfd, filters }: Examined, requires: Requirements): readonly string[] {
+  const holdings = native.lookAtHoldings({ pid, pidfd, descriptors: requires.noFds.length > 0 });
   return [
-    ...(requires.noFds.length === 0 ? [] : readFds(pid, pidfd).flatMap((held) => forbidden(held, requires))),
-    ...(requires.noChildren ? childrenOf(pid) : []),
-    ...(requires.sameFilters ? laggards(pid, filters) : []),
+    ...heldFds(pid, holdings).flatMap((held) => forbidden(held, requires)),
+    ...(requires.noChildren ? childrenAmong(holdings) : []),
+    ...(requires.sameFilters ? laggardsAmong(holdings, filters) : []),
   ];
 }
 
@@ -43,37 +43,22 @@ function forbidden({ fd, what, kind }: HeldFd, { noFds }: Requirements): readonl
   return [`${held}, of kind ${required.kind}${danger}, against ${source.file}:${source.line}: ${why}`];
 }
 
-function childrenOf(pid: number): readonly string[] {
-  return taskIds(pid).flatMap((tid) => {
-    const children = readIfThere(`/proc/${pid}/task/${tid}/children`).trim();
-    return children === ''
-      ? []
-      : children.split(' ').map((child) => `it has the child process ${child} (${nameOf(child)})`);
-  });
+function childrenAmong({ threads }: Holdings): readonly string[] {
+  return threads
+    .flatMap(({ children }) => children)
+    .map((child) => `it has the child process ${child} (${nameOf(child)})`);
 }
 
-function laggards(pid: number, filters: number): readonly string[] {
-  return readTasks(pid)
-    .filter((task) => task.filters < filters)
+function laggardsAmong({ threads }: Holdings, filters: number): readonly string[] {
+  return threads
+    .filter((thread) => thread.filters < filters)
     .map(({ tid, name, filters: has }) => `thread ${tid} (${name}) has ${has} filters, not ${filters}`);
 }
 
-function taskIds(pid: number): readonly string[] {
-  try {
-    return readdirSync(`/proc/${pid}/task`);
-  } catch {
-    return [];
-  }
-}
-
-function nameOf(pid: string): string {
-  return readIfThere(`/proc/${pid}/comm`).trim();
-}
-
 /** Empty when it has ended. */
-function readIfThere(file: string): string {
+function nameOf(pid: number): string {
   try {
-    return readFileSync(file, 'utf8');
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ESRCH') return '';

@@ -102,7 +102,6 @@ class Chains {
   readonly #options: VerifyOptions;
   readonly #inspection: Inspection;
   readonly #explained = new Map<string, VerifiedThread['programs']>();
-  readonly #digests = new Map<Uint8Array, string>();
 
   constructor(options: VerifyOptions, inspection: Inspection) {
     this.#options = options;
@@ -118,16 +117,25 @@ class Chains {
     const installed = places.map((place) => this.#inspection.programs[place] as Buffer).slice(inheritedFilters);
     const explained = explainChain(installed, stages, role);
     if (explained === undefined) fail(pid, `${who}: ${difference(installed, stages)} is not the compiled one`);
-    const programs = explained.map(({ program, ...what }) => ({ ...what, sha256: this.#digest(program) }));
+    const programs = explained.map(({ program, ...what }) => ({ ...what, sha256: digestOf(program) }));
     this.#explained.set(key, programs);
     return programs;
   }
+}
 
-  #digest(program: Uint8Array): string {
-    const digest = this.#digests.get(program) ?? sha256(program);
-    this.#digests.set(program, digest);
-    return digest;
-  }
+const digests = new WeakMap<Uint8Array, string>();
+
+/** Of a compiled program, which nobody writes to: computed once in its life. */
+function digestOf(program: Uint8Array): string {
+  const digest = digests.get(program) ?? sha256(program);
+  digests.set(program, digest);
+  return digest;
+}
+
+/** So that none is computed while a stage is entered. */
+export function prepareDigests(stages: readonly StagePrograms[]): void {
+  for (const { program, roles } of stages)
+    for (const each of [program, ...Object.values(roles).map((role) => role.program)]) digestOf(each);
 }
 
 /** The first program that differs from what a thread without a role has; with roles it may stand elsewhere. */

@@ -4,6 +4,7 @@
 #include "addon/bindings.h"
 #include "addon/errors.h"
 #include "addon/options.h"
+#include "sys/holdings.h"
 
 using namespace ratchet;
 
@@ -70,12 +71,42 @@ Napi::Value read_remote(const Napi::CallbackInfo& info) {
   return buffer;
 }
 
-Napi::Value shares_files(const Napi::CallbackInfo& info) {
-  Options options(info, "shareFiles");
-  const auto one = static_cast<pid_t>(options.integer("one", 1, std::numeric_limits<pid_t>::max()));
-  const auto other = static_cast<pid_t>(options.integer("other", 1, std::numeric_limits<pid_t>::max()));
+Napi::Value holdings_of(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Options options(info, "lookAtHoldings");
+  const auto pid = static_cast<pid_t>(options.integer("pid", 1, std::numeric_limits<pid_t>::max()));
+  const int pidfd = options.fd("pidfd");
+  const bool wanted = options.boolean("descriptors");
   if (!options.ok()) return {};
-  return Napi::Boolean::New(info.Env(), share_files(one, other));
+  const auto looked = look_at_holdings(pid, pidfd, wanted);
+  if (!looked.ok()) return throw_failure(env, looked.failure());
+  const Holdings& found = looked.value();
+  auto descriptors = Napi::Array::New(env);
+  for (const HeldDescriptor& held : found.descriptors) {
+    auto descriptor = Napi::Object::New(env);
+    descriptor.Set("tid", static_cast<double>(held.tid));
+    descriptor.Set("fd", static_cast<double>(held.fd));
+    descriptor.Set("what", held.what);
+    if (held.domain >= 0) descriptor.Set("domain", static_cast<double>(held.domain));
+    if (held.type >= 0) descriptor.Set("type", static_cast<double>(held.type));
+    descriptors.Set(descriptors.Length(), descriptor);
+  }
+  auto threads = Napi::Array::New(env);
+  for (const ThreadHoldings& held : found.threads) {
+    auto thread = Napi::Object::New(env);
+    auto children = Napi::Array::New(env);
+    for (const pid_t child : held.children) children.Set(children.Length(), static_cast<double>(child));
+    thread.Set("tid", static_cast<double>(held.tid));
+    thread.Set("name", held.name);
+    thread.Set("filters", static_cast<double>(held.filters));
+    thread.Set("children", children);
+    threads.Set(threads.Length(), thread);
+  }
+  auto result = Napi::Object::New(env);
+  result.Set("descriptors", descriptors);
+  result.Set("threads", threads);
+  result.Set("mapsRing", found.maps_ring);
+  return result;
 }
 
 Napi::Value set_death_signal(const Napi::CallbackInfo& info) {
@@ -94,6 +125,6 @@ void register_processes(Napi::Env env, Napi::Object exports) {
   exports.Set("reapChild", Napi::Function::New(env, reap_child, "reapChild"));
   exports.Set("limitChild", Napi::Function::New(env, set_limit, "limitChild"));
   exports.Set("readMemory", Napi::Function::New(env, read_remote, "readMemory"));
-  exports.Set("shareFiles", Napi::Function::New(env, shares_files, "shareFiles"));
+  exports.Set("lookAtHoldings", Napi::Function::New(env, holdings_of, "lookAtHoldings"));
   exports.Set("setParentDeathSignal", Napi::Function::New(env, set_death_signal, "setParentDeathSignal"));
 }

@@ -124,11 +124,32 @@ describe('readMemory', () => {
   });
 });
 
-it('shareFiles says of two processes that they have no descriptors in common, and of a thread that it has those of its process', () => {
-  const { pid: own } = process;
-  expect(native.shareFiles({ one: own, other: pid })).toBe(false);
-  for (const tid of readdirSync('/proc/self/task'))
-    expect(native.shareFiles({ one: own, other: Number(tid) })).toBe(true);
+describe('lookAtHoldings', () => {
+  it('tells descriptors by their names, sockets by what they are, threads and children', () => {
+    const { pid: own } = process;
+    const [one, other] = native.socketPair({ type: 'datagram' });
+    const self = native.openPidfd({ pid: own, thread: false });
+    const { descriptors, threads } = native.lookAtHoldings({ pid: own, pidfd: self, descriptors: true });
+    const socket = { tid: own, what: expect.stringMatching(/^socket:/), domain: 1, type: 2 };
+    expect(descriptors).toContainEqual({ ...socket, fd: one });
+    expect(descriptors).toContainEqual({ ...socket, fd: other });
+    expect(descriptors).toContainEqual({ tid: own, fd: pidfd, what: expect.stringMatching(/pidfd/) });
+    expect(threads.map(({ tid }) => `${tid}`)).toEqual(readdirSync('/proc/self/task'));
+    expect(threads.flatMap(({ children }) => children)).toContain(pid);
+    for (const fd of [one, other, self]) native.closeFd({ fd });
+  });
+
+  it('leaves descriptors out where they are not wanted', () => {
+    const found = native.lookAtHoldings({ pid, pidfd, descriptors: false });
+    expect(found).toMatchObject({ descriptors: [], mapsRing: false, threads: [{ tid: pid, name: 'probe' }] });
+  });
+
+  it('looks at no other process than that of the pidfd, and at none that has ended', async () => {
+    expect(failure(() => native.lookAtHoldings({ pid: process.pid, pidfd, descriptors: true })).code).toBe('ESRCH');
+    native.sendSignal({ pidfd, signal: 9 });
+    await once(child, 'close');
+    expect(failure(() => native.lookAtHoldings({ pid, pidfd, descriptors: true })).code).toBe('ESRCH');
+  });
 });
 
 it('setParentDeathSignal ends a process with its parent', async () => {
