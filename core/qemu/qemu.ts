@@ -93,7 +93,7 @@ export class Qemu implements Vmm {
 
   /** Thread ids of the vCPUs as this process sees them, by vCPU index. */
   async vcpuThreads(): Promise<readonly number[]> {
-    const cpus = await this.qmp.execute('query-cpus-fast', {});
+    const cpus = await this.qmp.execute('query-cpus-fast', {}, { question: true });
     return cpus
       .toSorted((a, b) => a['cpu-index'] - b['cpu-index'])
       .map((cpu) => this.#threads.fromOwn(cpu['thread-id']));
@@ -101,7 +101,7 @@ export class Qemu implements Vmm {
 
   /** Thread ids of the iothread objects, by their ids. */
   async ioThreads(): Promise<ReadonlyMap<string, number>> {
-    const threads = await this.qmp.execute('query-iothreads', {});
+    const threads = await this.qmp.execute('query-iothreads', {}, { question: true });
     return new Map(threads.map((thread) => [thread.id, this.#threads.fromOwn(thread['thread-id'])]));
   }
 

@@ -19,6 +19,8 @@ export interface ExecuteOptions {
   /** Sent along as SCM_RIGHTS; they stay the caller's and must stay open until the command is answered. */
   readonly fds?: readonly number[];
   readonly timeoutMs?: number;
+  /** A question that changes nothing: it may be sent while others like it wait for their answers. */
+  readonly question?: boolean;
 }
 
 export interface QmpClientOptions {
@@ -32,6 +34,7 @@ interface Pending {
   readonly command: string;
   readonly line: Uint8Array;
   readonly fds: readonly number[];
+  readonly question: boolean;
   readonly reply: Deferred<unknown>;
 }
 
@@ -41,7 +44,8 @@ const defaultTimeoutMs = 30_000;
  * A client of QEMU's machine protocol over an inherited stream socket, which it owns from now on.
  *
  * Commands are sent one at a time. QEMU executes them in order anyway (without out-of-band execution), and it keeps only the descriptors
- * of the latest message that brought any, so a second command with fds could otherwise overtake the first.
+ * of the latest message that brought any, so a second command with fds could otherwise overtake the first. One that is given up before its turn
+ * is never executed. Questions, to which neither matters, are sent together.
  */
 export class QmpClient {
   readonly #channel: FdChannel;
@@ -50,7 +54,8 @@ export class QmpClient {
   readonly #greeting: Deferred<QemuVersion> = deferred();
   readonly #subscriptions = new Set<EventSubscription>();
   #queue: Pending[] = [];
-  #current: Pending | undefined;
+  /** Not answered yet, in their order. */
+  #sent: Pending[] = [];
   #lastId = 0;
   #closed: Error | undefined;
 
@@ -109,8 +114,11 @@ export class QmpClient {
   ): Promise<unknown> {
     if (this.#closed !== undefined) throw this.#closedFor(command, this.#closed);
     const id = ++this.#lastId;
-    const line = Buffer.from(`${JSON.stringify({ execute: command, arguments: commandArguments, id })}\n`);
-    const pending: Pending = { id, command, line, fds: options.fds ?? [], reply: deferred() };
+    // QEMU reads its monitor byte by byte, some 5 us each.
+    const given = Object.keys(commandArguments).length === 0 ? {} : { arguments: commandArguments };
+    const line = Buffer.from(`${JSON.stringify({ execute: command, ...given, id })}\n`);
+    const { fds = [], question = false } = options;
+    const pending: Pending = { id, command, line, fds, question, reply: deferred() };
     this.#queue.push(pending);
     this.#sendNext();
     const timeoutMs = options.timeoutMs ?? this.#timeoutMs;
@@ -155,15 +163,20 @@ export class QmpClient {
   }
 
   #sendNext(): void {
-    if (this.#current !== undefined) return;
-    this.#current = this.#queue.shift();
-    if (this.#current !== undefined) this.#channel.send(this.#current.line, this.#current.fds);
+    for (;;) {
+      const next = this.#queue[0];
+      if (next === undefined) return;
+      if (this.#sent.length > 0 && ![...this.#sent, next].every(({ question }) => question)) return;
+      this.#queue.shift();
+      this.#sent.push(next);
+      this.#channel.send(next.line, next.fds);
+    }
   }
 
   #forget(pending: Pending): void {
-    this.#queue = this.#queue.filter((other) => other !== pending);
-    if (this.#current !== pending) return;
-    this.#current = undefined;
+    const others = (some: readonly Pending[]): Pending[] => some.filter((other) => other !== pending);
+    this.#queue = others(this.#queue);
+    this.#sent = others(this.#sent);
     this.#sendNext();
   }
 
@@ -187,8 +200,8 @@ export class QmpClient {
         break;
       case 'error': {
         const { id, qmpClass, description } = message;
-        // QEMU sends an error without id when it could not read the command; only the one in flight can be meant.
-        this.#settle(id ?? this.#current?.id, ({ command, reply }) => {
+        // QEMU sends an error without id when it could not read the command; only the first in flight can be meant.
+        this.#settle(id ?? this.#sent[0]?.id, ({ command, reply }) => {
           reply.reject(new QmpError(command, qmpClass, description));
         });
         break;
@@ -197,18 +210,17 @@ export class QmpClient {
   }
 
   #settle(id: number | undefined, act: (pending: Pending) => void): void {
-    const pending = this.#current;
+    const pending = this.#sent.find((sent) => sent.id === id);
     // The answer to a command that was given up.
-    if (pending === undefined || pending.id !== id) return;
-    this.#current = undefined;
+    if (pending === undefined) return;
     act(pending);
-    this.#sendNext();
+    this.#forget(pending);
   }
 
   #onEnd(reason: Error): void {
     this.#closed = reason;
-    const waiting = [...(this.#current === undefined ? [] : [this.#current]), ...this.#queue];
-    this.#current = undefined;
+    const waiting = [...this.#sent, ...this.#queue];
+    this.#sent = [];
     this.#queue = [];
     this.#greeting.reject(reason);
     for (const pending of waiting) pending.reply.reject(this.#closedFor(pending.command, reason));

@@ -26,7 +26,7 @@ class Talker extends FakeQemu {
   async #talk(answers: Answers): Promise<void> {
     for (;;) {
       const command = await this.command();
-      this.asked.push(`${command.execute} ${JSON.stringify(command.arguments)}`);
+      this.asked.push(`${command.execute} ${JSON.stringify(command.arguments ?? {})}`);
       const answer = answers[command.execute];
       if (answer === undefined) this.answer(command);
       else answer(this, command);

@@ -5,7 +5,7 @@ import { native, type Watch } from '../../native/index.ts';
 
 export interface ReceivedCommand {
   readonly execute: string;
-  readonly arguments: unknown;
+  readonly arguments?: unknown;
   readonly id: number;
 }
 

@@ -50,6 +50,27 @@ describe('commands', () => {
     expect(await second).toBe(2);
   });
 
+  test('questions are sent together, and what changes something waits until they are answered', async () => {
+    using qemu = new FakeQemu();
+    const asked = ['one', 'other'].map((name) => qemu.client.executeAny(name, {}, { question: true }));
+    const act = qemu.client.executeAny('act');
+    const later = qemu.client.executeAny('later', {}, { question: true });
+    const [one, other] = [await qemu.command(), await qemu.command()];
+    expect([one, other]).toMatchObject([{ execute: 'one' }, { execute: 'other' }]);
+    qemu.answer(other, 2);
+    expect(await asked[1]).toBe(2);
+    qemu.answer(one, 1);
+    expect(await asked[0]).toBe(1);
+    const acted = await qemu.command();
+    expect(acted.execute).toBe('act');
+    qemu.answer(acted);
+    await act;
+    const last = await qemu.command();
+    expect(last.execute).toBe('later');
+    qemu.answer(last);
+    await later;
+  });
+
   test('a refusal carries the command, the class and the description, without control characters', async () => {
     using qemu = new FakeQemu();
     const refused = qemu.client.executeAny('device_add');
