@@ -56,7 +56,7 @@ export class OwnConfinement {
     const first = own.#stages[0];
     if (first === undefined) throw new Error('a confinement without stages');
     step('the filter of all threads', () => native.filterThreads({ program: first.all }));
-    step('the filters of each thread', () => own.#addRoles(first));
+    step('the filters of each thread', () => own.#filterEach([first.main], [first.files]));
     proveOpeningIsRefused(landlock !== null && !landlock.rights.some(({ path }) => path === '/'));
     return own;
   }
@@ -65,18 +65,20 @@ export class OwnConfinement {
     return this.#stages[this.#at]?.name ?? '';
   }
 
-  /** Enters all later stages: the VM needs nothing more. The threads' filters differ by now, so each takes its own. */
+  /** Enters all later stages: the VM needs nothing more. The threads' filters differ by now, so each takes its own, at one stop. */
   seal(): void {
-    for (const stage of this.#stages.slice(this.#at + 1)) {
-      native.filterEachThread({ program: stage.all, except: 0 });
-      this.#addRoles(stage);
-      this.#at += 1;
-    }
+    const later = this.#stages.slice(this.#at + 1);
+    if (later.length === 0) return;
+    this.#filterEach(
+      later.flatMap(({ all, main }) => [all, main]),
+      later.flatMap(({ all, files }) => [all, files]),
+    );
+    this.#at += later.length;
   }
 
-  #addRoles(stage: Confinement['stages'][number]): void {
-    native.filterEachThread({ program: stage.main, except: this.#filesTid });
-    native.filterFileThread({ program: stage.files });
+  #filterEach(main: readonly Uint8Array[], files: readonly Uint8Array[]): void {
+    native.filterEachThread({ programs: main, except: this.#filesTid });
+    native.filterFileThread({ programs: files });
   }
 }
 

@@ -28,7 +28,7 @@ import { openRequest } from './requests/open.ts';
 import { pairRequest } from './requests/pair.ts';
 import { endedRequest, startedRequest } from './requests/programs.ts';
 import { releaseRequest } from './requests/release.ts';
-import { failed, type Reply } from './requests/reply.ts';
+import { failed, ok, type Reply } from './requests/reply.ts';
 import { stageRequest } from './requests/stage.ts';
 import { statusRequest } from './requests/status.ts';
 import { tapRequest } from './requests/tap.ts';
@@ -166,6 +166,14 @@ export const requestTable: { readonly [T in RequestType]: Row<T> } = {
     judged: false,
     once: false,
     handler: ({ broker }, request, reply) => stageRequest(broker, request, reply),
+  },
+  settle: {
+    stages: 'all',
+    fds: 0,
+    judged: false,
+    once: false,
+    // It is served when what a stage request does after its answer is done.
+    handler: (_, __, reply) => ok(reply),
   },
   threads: {
     stages: 'all',

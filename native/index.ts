@@ -303,9 +303,9 @@ export interface Native {
   keepCapabilities(options: { capabilities: bigint }): void;
   /** One filter in all threads at once (TSYNC). A thread that has a filter of its own already: ESRCH, and none has it. */
   filterThreads(options: { program: Uint8Array }): void;
-  /** A filter in every thread by itself, but in `except` (0: in all). */
-  filterEachThread(options: { program: Uint8Array; except: number }): void;
-  filterFileThread(options: { program: Uint8Array }): void;
+  /** Filters in every thread by itself, in their order, but in `except` (0: in all). */
+  filterEachThread(options: { programs: readonly Uint8Array[]; except: number }): void;
+  filterFileThread(options: { programs: readonly Uint8Array[] }): void;
   /** PR_SET_DUMPABLE 0. */
   forbidDumps(): void;
   /** setrlimit(2), soft and hard; a limit that is lower already stays. */

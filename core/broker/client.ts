@@ -190,6 +190,11 @@ export class BrokerClient {
     await this.#request({ type: 'stage', epoch }, `stage ${epoch}`);
   }
 
+  /** When the broker has taken from itself what the stage demands that it was moved to. */
+  async settled(): Promise<void> {
+    await this.#request({ type: 'settle' }, 'settle');
+  }
+
   /** Which threads have which role, and how many filters a thread in a role has at least. All that it knew before is forgotten. */
   async tellThreads({ least, threads }: RolesOfThreads): Promise<void> {
     const { maxThreads } = protocolLimits;

@@ -15,3 +15,6 @@ export const brokerNodeFlags: readonly string[] = [
   '--max-old-space-size=64',
   '--max-semi-space-size=1',
 ];
+
+/** All that its environment holds. Nothing but the loading of its modules goes through the thread pool, and each thread takes filters of its own and is looked at. */
+export const brokerEnvironment: NodeJS.ProcessEnv = { UV_THREADPOOL_SIZE: '1' };

@@ -7,7 +7,7 @@ import { pairKinds } from '../policy/resource.ts';
 import { decodeFrame, encodeFrame } from './frame.ts';
 
 export { type Confinement, decodeConfinement, encodeConfinement } from './confinement.ts';
-export { brokerNodeFlags } from './node-flags.ts';
+export { brokerEnvironment, brokerNodeFlags } from './node-flags.ts';
 export { decodeProfile, encodeProfile } from './profile-codec.ts';
 
 export const protocolMagic = 'ratchet-broker';
@@ -137,6 +137,8 @@ const request = z.discriminatedUnion('type', [
   /** Removes the file of a unix socket that the broker made. */
   z.strictObject({ type: z.literal('release'), id, address: text }),
   z.strictObject({ type: z.literal('stage'), id, epoch }),
+  /** Answered when the broker has taken from itself what its stage demands. */
+  z.strictObject({ type: z.literal('settle'), id }),
   /**
    * Roles of threads, as [tid, when it started, role], and the least number of filters that a thread in a role has. `startAnew`: those told of before are
    * forgotten.

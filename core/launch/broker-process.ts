@@ -3,7 +3,13 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { native } from '../../native/index.ts';
 import { packagePath } from '../../native/package-path.ts';
 import { BrokerClient } from '../broker/client.ts';
-import { brokerNodeFlags, type Confinement, encodeConfinement, encodeProfile } from '../broker/protocol.ts';
+import {
+  brokerEnvironment,
+  brokerNodeFlags,
+  type Confinement,
+  encodeConfinement,
+  encodeProfile,
+} from '../broker/protocol.ts';
 import { withDeadline } from '../deferred.ts';
 import { RatchetError } from '../errors.ts';
 import { OwnedFd } from '../owned-fd.ts';
@@ -142,7 +148,7 @@ function spawnBroker(theirs: number, status: number, options: BrokerOptions, own
         options.journal.fd,
         ...(within.length === 0 ? [] : [statusEnd.fd]),
       ],
-      env: {},
+      env: brokerEnvironment,
     },
   );
 }

@@ -63,9 +63,9 @@ export class FollowedBroker {
     this.#settled = this.#settle();
   }
 
-  /** It serves one request after the other: when it answers this one, it has taken from itself what its stage demands. Never rejects. */
+  /** Never rejects. */
   async #settle(): Promise<void> {
-    await this.#parts.keeper.current.client.status().catch(() => undefined);
+    await this.#parts.keeper.current.client.settled().catch(() => undefined);
   }
 
   /** A broker that has ended permits nothing, which is no weakness. */

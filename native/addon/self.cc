@@ -51,8 +51,12 @@ Napi::Value keep(const Napi::CallbackInfo& info) {
   return undefined_or_throw(info.Env(), keep_capabilities(capabilities));
 }
 
-/// Copied: the signal handlers of other threads read it.
-std::vector<std::uint8_t> copied(std::span<const std::uint8_t> bytes) { return {bytes.begin(), bytes.end()}; }
+/// Copied: the signal handlers of other threads read them.
+Programs programs_in(Options& options) {
+  Programs programs;
+  for (const auto bytes : options.bytes_list("programs")) programs.emplace_back(bytes.begin(), bytes.end());
+  return programs;
+}
 
 Napi::Value filter_together(const Napi::CallbackInfo& info) {
   Options options(info, "filterThreads");
@@ -64,16 +68,16 @@ Napi::Value filter_together(const Napi::CallbackInfo& info) {
 Napi::Value filter_each(const Napi::CallbackInfo& info) {
   Options options(info, "filterEachThread");
   const auto except = static_cast<pid_t>(options.integer("except", 0, std::numeric_limits<pid_t>::max()));
-  const auto program = options.bytes("program");
+  const Programs programs = programs_in(options);
   if (!options.ok()) return {};
-  return undefined_or_throw(info.Env(), filter_each_thread(copied(program), except));
+  return undefined_or_throw(info.Env(), filter_each_thread(programs, except));
 }
 
 Napi::Value filter_files(const Napi::CallbackInfo& info) {
   Options options(info, "filterFileThread");
-  const auto program = options.bytes("program");
+  const Programs programs = programs_in(options);
   if (!options.ok()) return {};
-  return undefined_or_throw(info.Env(), filter_file_thread(copied(program)));
+  return undefined_or_throw(info.Env(), filter_file_thread(programs));
 }
 
 Napi::Value no_dumps(const Napi::CallbackInfo& info) { return undefined_or_throw(info.Env(), forbid_dumps()); }

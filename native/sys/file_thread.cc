@@ -73,9 +73,9 @@ Result<pid_t> start_file_thread(int ruleset_fd) {
   return tid;
 }
 
-Outcome filter_file_thread(std::vector<std::uint8_t> program) {
+Outcome filter_file_thread(const Programs& programs) {
   int error = 0;
-  by_file_thread([&] { error = filter_this_thread(program); });
+  by_file_thread([&] { error = filter_this_thread(programs); });
   if (error != 0) return Failure{error, "seccomp"};
   return {};
 }

@@ -20,8 +20,8 @@ namespace ratchet {
 /// Starts the thread, once, in the domain of the ruleset (-1: in none). Gives its tid.
 Result<pid_t> start_file_thread(int ruleset_fd);
 
-/// Adds a filter in that thread alone.
-Outcome filter_file_thread(std::vector<std::uint8_t> program);
+/// Adds filters in that thread alone.
+Outcome filter_file_thread(const std::vector<std::vector<std::uint8_t>>& programs);
 
 /// Does the work in that thread and waits for it; here when there is no such thread.
 void by_file_thread(const std::function<void()>& work);

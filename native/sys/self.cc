@@ -113,11 +113,16 @@ Outcome filter_threads_together(std::span<const std::uint8_t> program) {
   return Failure{result > 0 ? static_cast<int>(result) : ESRCH, "seccomp"};
 }
 
-int filter_this_thread(std::span<const std::uint8_t> program) { return static_cast<int>(install(program, 0)); }
+int filter_this_thread(const Programs& programs) {
+  for (const auto& program : programs)
+    if (const long error = install(program, 0); error != 0) return static_cast<int>(error);
+  return 0;
+}
 
-Outcome filter_each_thread(std::span<const std::uint8_t> program, pid_t except) {
-  const auto job = [](void* data) { return filter_this_thread(*static_cast<std::span<const std::uint8_t>*>(data)); };
-  return run_in_each_thread(job, &program, except);
+Outcome filter_each_thread(const Programs& programs, pid_t except) {
+  const auto job = [](void* data) { return filter_this_thread(**static_cast<const Programs**>(data)); };
+  const Programs* data = &programs;
+  return run_in_each_thread(job, &data, except);
 }
 
 Outcome forbid_dumps() {

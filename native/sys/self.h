@@ -37,11 +37,13 @@ Outcome keep_capabilities(std::uint64_t capabilities);
 /// One filter in all threads at once (TSYNC). A thread with a filter of its own is ESRCH, and then none has it.
 Outcome filter_threads_together(std::span<const std::uint8_t> program);
 
-/// A filter in this thread alone. Async-signal-safe; 0 or an errno.
-int filter_this_thread(std::span<const std::uint8_t> program);
+using Programs = std::vector<std::vector<std::uint8_t>>;
+
+/// Filters in this thread alone, in their order. Async-signal-safe; 0 or an errno.
+int filter_this_thread(const Programs& programs);
 
 /// The same in every thread but one, each by itself: for threads whose filters differ already.
-Outcome filter_each_thread(std::span<const std::uint8_t> program, pid_t except);
+Outcome filter_each_thread(const Programs& programs, pid_t except);
 
 /// PR_SET_DUMPABLE 0: no core, and no other process of this user may look inside.
 Outcome forbid_dumps();

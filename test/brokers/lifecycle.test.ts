@@ -31,7 +31,19 @@ test('the hello names the profile, the stage and the limits', async () => {
         'ended',
         'release',
       ],
-      ...['stage', 'threads', 'grant', 'revoke', 'agent', 'agents', 'log', 'attachListener', 'status', 'shutdown'],
+      ...[
+        'stage',
+        'settle',
+        'threads',
+        'grant',
+        'revoke',
+        'agent',
+        'agents',
+        'log',
+        'attachListener',
+        'status',
+        'shutdown',
+      ],
     ],
   });
 });

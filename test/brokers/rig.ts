@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 import { BrokerClient } from '../../core/broker/client.ts';
 import {
   type BrokerEvent,
+  brokerEnvironment,
   brokerNodeFlags,
   encodeConfinement,
   encodeProfile,
@@ -46,7 +47,7 @@ export function spawnBroker(
   const command = [...within, process.execPath, ...brokerNodeFlags, packagePath('dist/brokers/main.js'), ...args];
   const child = spawn(command[0] as string, command.slice(1), {
     stdio: ['ignore', 'ignore', 'pipe', theirEnd.fd, memory.fd, confinement.fd, journal.fd],
-    env: {},
+    env: brokerEnvironment,
   });
   return {
     child,
