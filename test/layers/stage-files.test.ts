@@ -10,6 +10,8 @@ import type { Sandbox } from '../../core/launch/sandbox.ts';
 import type { LayerOptions } from '../../core/layers/plan.ts';
 import { NothingChanged } from '../../core/stages/tighten.ts';
 import type { Vmm } from '../../core/vmm/vmm.ts';
+import { launchBare } from '../launch/bare.ts';
+import { profileWithRoles, vcpuAndIo } from '../launch/profile-with-roles.ts';
 import { buildProgram } from '../native/build-program.ts';
 import { type RawProfile, readerProfile } from './reader-profile.ts';
 import { attestRootless } from './rootless.ts';
@@ -127,6 +129,31 @@ describe('a stage that leaves fewer files', () => {
     expect(await row()).toMatchObject({ state: 'partial', reason: expect.stringContaining('stage start is in soak') });
     expect(await sandbox?.attest()).toMatchObject({ ok: false });
   });
+});
+
+it('goes with filters of roles, in QEMU, and in the vCPU that comes later', async () => {
+  const profile = profileWithRoles(vcpuAndIo) as unknown as {
+    readonly stages: Readonly<Record<'start' | 'running', { syscalls: object[]; layers: object }>>;
+  };
+  const { start: first, running } = profile.stages;
+  first.syscalls.push({ allow: ['landlock_restrict_self'], when: 'flags == 0', why: 'a test' });
+  running.layers = { ...running.layers, files: { read: ['/usr'], write: ['/dev/kvm'] } };
+  const qemu = await launchBare(['-smp', '1,maxcpus=2', '-cpu', 'qemu64', '-object', 'iothread,id=io0'], {
+    profile,
+    layers: { without: ['root'] },
+  });
+  sandbox = qemu;
+  await qemu.vmm.hotplug.addCpu();
+  const report = await qemu.attest();
+  expect(report).toMatchObject({ ok: true, stage: 'running' });
+  expect(report.mechanisms).toContainEqual({
+    name: 'roles',
+    state: 'enforced',
+    reason: 'vcpu on 2 threads, io on 1 threads',
+  });
+  const reason = expect.stringMatching(/^\d+ paths from stage running on: \d+ threads restricted themselves/);
+  expect(report.mechanisms).toContainEqual({ name: 'landlock-files', state: 'enforced', reason });
+  expect(await qemu.enter('sealed')).toMatchObject({ ok: true });
 });
 
 describe('without root', () => {
