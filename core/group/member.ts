@@ -95,7 +95,7 @@ export class Member implements Disposable {
           signal,
           events: this.#ownEvents(),
         },
-        { stayInFirst: true },
+        { stayInFirst: true, restarts: spec.onEnd.kind === 'restart' },
       );
       this.#sandbox = sandbox;
       this.#starts++;

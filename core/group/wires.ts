@@ -134,6 +134,9 @@ export class Wires implements Disposable {
     const socket = new OwnedFd(native.createSocket({ domain: family.unix, type: stream, protocol: 0 }));
     native.bindSocket({ fd: socket.fd, address: addressToSockaddr({ kind: 'unix', path: hidden(this.path(server)) }) });
     native.listenSocket({ fd: socket.fd, backlog });
+    // A server that waits in accept() must wait; who has a loop makes it non-blocking itself.
+    const nonBlocking = 0o4000;
+    native.setStatusFlags({ fd: socket.fd, flags: native.getStatusFlags({ fd: socket.fd }) & ~nonBlocking });
     return socket;
   }
 }

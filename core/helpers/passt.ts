@@ -21,6 +21,8 @@ const question = Buffer.concat([
 ]);
 
 /** passt with its wire inherited (`-F N`). It is ready when it answers a question there. */
-export const passtAdapter = helperAdapter('passt', async (fd, timeoutMs) => {
-  await ask({ fd, question, answerBytes: 4 + frameBytes, timeoutMs });
+export const passtAdapter = helperAdapter('passt', {
+  answersOn: async (fd, timeoutMs) => {
+    await ask({ fd, question, answerBytes: 4 + frameBytes, timeoutMs });
+  },
 });

@@ -18,7 +18,7 @@ import { ProgramRunner } from '../programs/runner.ts';
 import { qemuAdapter } from '../qemu/adapter.ts';
 import type { Qemu } from '../qemu/qemu.ts';
 import { ownFilterCount } from '../stages/tasks.ts';
-import { adapterFor, defaultProfile } from '../vmm/adapters.ts';
+import { type AdapterLimits, adapterFor, defaultProfile } from '../vmm/adapters.ts';
 import type { PreparedVmm, Vmm } from '../vmm/vmm.ts';
 import { bindAgentDoor } from './agent-door.ts';
 import { assertNeeds } from './assert-needs.ts';
@@ -51,9 +51,7 @@ export async function launch(options: LaunchOptions): Promise<Sandbox> {
   return sandbox as Sandbox<Vmm> as Sandbox<Qemu>;
 }
 
-export interface LaunchLimits {
-  /** The adapter that is expected. */
-  readonly only?: string;
+export interface LaunchLimits extends AdapterLimits {
   /** Whoever launches enters the later stages, and lets it run. */
   readonly stayInFirst?: boolean;
 }
@@ -65,7 +63,7 @@ export interface LaunchLimits {
  */
 export async function launchVmm(
   options: LaunchOptions,
-  { only, stayInFirst = false }: LaunchLimits = {},
+  { stayInFirst = false, ...limits }: LaunchLimits = {},
 ): Promise<Sandbox<Vmm>> {
   keepInspectorShut();
   const deadlineMs = options.deadlineMs ?? defaultDeadlineMs;
@@ -82,11 +80,7 @@ export async function launchVmm(
   const first = compiled.stages[0];
   if (first === undefined) throw new RatchetError('PROFILE_INVALID', `profile ${profile.name} has no stage`);
 
-  const adapter = adapterFor(profile);
-  if (only !== undefined && adapter.name !== only)
-    throw new RatchetError('ARGUMENT_INVALID', `profile ${profile.name} is for ${adapter.name}, not for ${only}`, {
-      next: 'use launchVmm(), or another profile',
-    });
+  const adapter = adapterFor(profile, limits);
   assertRolesCanBeGiven(profile, adapter.filterableRoles);
   const usual = adapter.hasBarrier && !stayInFirst ? compiled.stages[1]?.name : undefined;
   const until = options.until ?? usual ?? first.name;

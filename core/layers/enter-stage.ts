@@ -29,6 +29,8 @@ export async function tightenLayers(options: {
       native.limitChild({ pid, pidfd, resource, value });
   }
   cgroup?.limit(cgroup.has(cgroupFiles(now.cgroup)));
-  if (now.emptyRoot && before?.emptyRoot !== true)
-    await emptyRoot({ pid, pidfd, ownUsers: plan.namespaces.includes('user'), deadlineMs });
+  if (plan.root !== undefined && now.root !== 'whole' && now.root !== before?.root) {
+    const kept = now.root === 'granted' ? plan.root.staying : [];
+    await emptyRoot({ pid, pidfd, kept, ownUsers: plan.namespaces.includes('user'), deadlineMs });
+  }
 }

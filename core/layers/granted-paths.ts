@@ -17,6 +17,8 @@ const loaders = [
 /** A path as the profile has it. `mapped`: code of it may be mapped. */
 export interface GrantedPath extends PathRoot {
   readonly mapped: boolean;
+  /** `open` grants it. */
+  readonly byOpen: boolean;
 }
 
 /** What the profile lists, as far as it is there; what its broker may open for it; and the program with its loader. */
@@ -26,7 +28,12 @@ export function grantedPaths({ files }: Layers, profile: ResolvedProfile, path: 
       files,
       profile.stages.flatMap(({ broker }) => broker),
     ),
-    ...[path, ...loaders].map((each) => ({ path: each, uses: ['read', 'execute'] as const, mapped: true })),
+    ...[path, ...loaders].map((each) => ({
+      path: each,
+      uses: ['read', 'execute'] as const,
+      mapped: true,
+      byOpen: false,
+    })),
   ].filter(isThere);
 }
 
@@ -35,16 +42,17 @@ export function pathsOfStage(files: FileLists, stage: ResolvedStage | undefined)
   return pathsOf(files, stage?.broker ?? []).filter(isThere);
 }
 
-function pathsOf({ read, write = [] }: FileLists, rules: readonly BrokerRule[]): readonly GrantedPath[] {
+function pathsOf({ read, write = [], folders }: FileLists, rules: readonly BrokerRule[]): readonly GrantedPath[] {
   const granted = rules
     .filter(({ request, refuseErrno }) => request === 'open' && refuseErrno === undefined)
     .map(({ target }): GrantedPath => {
       const { pattern, readOnly } = parsePathRule(target);
-      return { path: beforeWildcard(pattern), uses: readOnly ? ['read'] : ['read', 'write'], mapped: false };
+      const written: PathRoot['uses'] = folders === 'whole' ? ['read', 'write', 'whole'] : ['read', 'write'];
+      return { path: beforeWildcard(pattern), uses: readOnly ? ['read'] : written, mapped: false, byOpen: true };
     });
   return [
-    ...read.map((path): GrantedPath => ({ path, uses: ['read'], mapped: true })),
-    ...write.map((path): GrantedPath => ({ path, uses: ['read', 'write'], mapped: false })),
+    ...read.map((path): GrantedPath => ({ path, uses: ['read'], mapped: true, byOpen: false })),
+    ...write.map((path): GrantedPath => ({ path, uses: ['read', 'write'], mapped: false, byOpen: false })),
     ...granted,
   ];
 }

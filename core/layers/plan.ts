@@ -152,12 +152,15 @@ export function planLayers(options: {
   const tcp = has('landlock-tcp', abi >= tcpAbi, older, 'use Linux 6.7');
   const scopes = has('landlock-scopes', abi >= scopesAbi, older, 'use Linux 6.12');
   const root = rootPlan(layers, { profile, path, namespaces, missing, lackOf, has });
+  // In a root that has only what was granted, the way there may be seen.
+  const way = root !== undefined && layers.files.folders === 'whole' ? [{ path: '/', uses: ['list'] as const }] : [];
   const rulesOf = (paths: readonly GrantedPath[]): LandlockRules =>
-    landlockRules(
-      paths
+    landlockRules([
+      ...way,
+      ...paths
         .filter(({ path: asked }) => root === undefined || !asked.startsWith('/proc/'))
         .map(({ path: asked, uses }) => ({ path: realpathSync(asked), uses })),
-    );
+    ]);
   const rules = files ? rulesOf(grantedPaths(layers, profile, path)) : undefined;
   const user =
     wanted.user !== undefined && has('user', isRoot, 'only root may become another user', 'start the launcher as root')
@@ -186,7 +189,7 @@ export function planLayers(options: {
     cgroup,
     missing,
     stages: layers.stages.map((stage) => ({
-      emptyRoot: stage.emptyRoot && root !== undefined,
+      root: root === undefined ? 'whole' : stage.root,
       ruleset: files && stage.files !== undefined ? planRuleset(stage.files, profile, rulesOf) : undefined,
       rlimits: rlimits ? stage.rlimits : {},
       cgroup: cgroup === undefined ? {} : stage.cgroup,
@@ -212,9 +215,11 @@ function rootPlan(
     missing.push({ name: 'root', reason: 'it has no mount namespace of its own' });
     return undefined;
   }
+  const someStay = layers.stages.some(({ root }) => root === 'granted');
   const plan = planRoot(
-    grantedPaths(layers, profile, path).map(({ path: asked, uses, mapped }) => ({
+    grantedPaths(layers, profile, path).map(({ path: asked, uses, mapped, byOpen }) => ({
       path: asked,
+      stays: byOpen && someStay,
       uses: [...(uses.includes('write') ? (['write'] as const) : []), ...(mapped ? (['execute'] as const) : [])],
     })),
   );

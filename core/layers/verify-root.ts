@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The root of a process as its mount table has it.
 import { readdirSync, readFileSync } from 'node:fs';
+import { posix } from 'node:path';
 import type { Mechanism } from '../launch/report.ts';
-import { mountsOf, type RootPlan } from './root-plan.ts';
+import type { StageRoot } from '../policy/index.ts';
+import { mountsOf, type RootPlan, within } from './root-plan.ts';
 
 interface Mount {
   readonly point: string;
@@ -11,8 +13,9 @@ interface Mount {
 }
 
 /** What is mounted within another's mount came with it. @throws when the process is gone. */
-export function verifyRoot(pid: number, plan: RootPlan, { empty }: { readonly empty: boolean }): Mechanism {
-  const expected = empty ? new Map([['/', { readOnly: true }]]) : mountsOf(plan);
+export function verifyRoot(pid: number, plan: RootPlan, root: StageRoot): Mechanism {
+  const expected = mountsOf(plan, root);
+  const points = [...expected.keys()].slice(1);
   const mounts = readMounts(pid);
   const wrong =
     [...expected]
@@ -20,13 +23,14 @@ export function verifyRoot(pid: number, plan: RootPlan, { empty }: { readonly em
       .find((each) => each !== undefined) ??
     mounts
       .map(({ point }) => point)
-      .filter((point) => !within(point, expected))
+      .filter((point) => point !== '/' && !points.some((each) => within(point, each)))
       .map((point) => `${point} is mounted too`)[0] ??
-    (empty ? leftovers(pid) : undefined);
+    (root === 'whole' ? undefined : leftover(pid, '/', points));
   if (wrong !== undefined) return { name: 'root', state: 'partial', reason: wrong };
-  const reason = empty
-    ? 'empty: nothing is mounted in it, and there is no file'
-    : `minimal: ${[...expected.keys()].slice(1).join(', ')}`;
+  const reason =
+    points.length === 0
+      ? 'empty: nothing is mounted in it, and there is no file'
+      : `${root === 'whole' ? 'minimal' : 'granted'}: ${points.join(', ')}`;
   return { name: 'root', state: 'enforced', reason };
 }
 
@@ -39,13 +43,15 @@ function complaint(point: string, readOnly: boolean, mounts: readonly Mount[]): 
   return lacking === undefined ? undefined : `${point} is not ${lacking}`;
 }
 
-function within(point: string, expected: ReadonlyMap<string, unknown>): boolean {
-  return [...expected.keys()].some((each) => point === each || (each !== '/' && point.startsWith(`${each}/`)));
-}
-
-function leftovers(pid: number): string | undefined {
-  const names = readdirSync(`/proc/${pid}/root/`);
-  return names.length === 0 ? undefined : `${names.join(', ')} is left in it`;
+/** What there is but the mounts and the folders on the way to them. */
+function leftover(pid: number, folder: string, points: readonly string[]): string | undefined {
+  for (const name of readdirSync(`/proc/${pid}/root${folder}`)) {
+    const path = posix.join(folder, name);
+    if (points.includes(path)) continue;
+    const found = points.some((point) => within(point, path)) ? leftover(pid, path, points) : `${path} is left in it`;
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 /** Fields of proc_pid_mountinfo(5), as that process sees them. */

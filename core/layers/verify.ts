@@ -25,7 +25,7 @@ export function verifyLayers(
   { beforeExec = false, epoch = 0, restricted }: LookOptions = {},
 ): readonly Mechanism[] {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  const { emptyRoot = false, rlimits = plan.rlimits, ruleset } = plan.stages[epoch] ?? {};
+  const { root = 'whole', rlimits = plan.rlimits, ruleset } = plan.stages[epoch] ?? {};
   return [
     ...plan.namespaces.map((kind) => namespace(pid, kind)),
     ...(plan.user === undefined ? [] : [user(status, plan.user)]),
@@ -37,7 +37,7 @@ export function verifyLayers(
     ...(plan.mac === undefined ? [] : [verifyMac(pid, plan.mac, { beforeExec })]),
     ...(plan.environment === undefined ? [] : [environment(pid, plan.environment)]),
     ...(Object.keys(rlimits).length === 0 ? [] : [verifyRlimits(pid, rlimits)]),
-    ...(plan.root === undefined ? [] : [verifyRoot(pid, plan.root, { empty: emptyRoot })]),
+    ...(plan.root === undefined ? [] : [verifyRoot(pid, plan.root, root)]),
     ...plan.missing.map(({ name, reason }) => ({ name, state: 'absent' as const, reason })),
     {
       name: 'not-dumpable',

@@ -21,6 +21,7 @@ export {
   readLayers,
   type StageFiles,
   type StageLayers,
+  type StageRoot,
 } from './layers.ts';
 export type { Include } from './library.ts';
 export { type ParseOptions, parseProfile } from './parse-profile.ts';

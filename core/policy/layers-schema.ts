@@ -44,6 +44,10 @@ export const cgroupSchema = z
 const files = z.strictObject({
   read: names.describe('Landlock: what may be read beneath these paths. What `open` grants is added.'),
   write: names.optional().describe('Landlock: what may be written too.'),
+  folders: z
+    .literal('whole')
+    .optional()
+    .describe('Landlock: in folders that `open` grants for writing, files are made, renamed, linked and removed too.'),
 });
 
 const rlimits = z
@@ -94,10 +98,10 @@ export const stageLayersSchema = z
   .strictObject({
     why: whyText,
     root: z
-      .literal('empty')
+      .enum(['granted', 'empty'])
       .optional()
       .describe(
-        'Takes everything out of a minimal root. What is open or mapped stays; files are had from the broker then.',
+        'Takes everything out of a minimal root (`empty`), or all but what `open` grants (`granted`). What is open or mapped stays; other files are had from the broker then.',
       ),
     files: files
       .optional()

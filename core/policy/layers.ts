@@ -8,9 +8,13 @@ import { checkSchema } from './schema-problems.ts';
 
 export type { Mac, RawCgroup };
 
+/** How much of its root a program still has, most first: as it was made, what `open` grants, nothing. */
+const stageRoots = ['whole', 'granted', 'empty'] as const;
+export type StageRoot = (typeof stageRoots)[number];
+
 /** What a stage takes from the program besides calls, with all that earlier stages took. */
 export interface StageLayers {
-  readonly emptyRoot: boolean;
+  readonly root: StageRoot;
   /** Undefined: those of the profile's `layers`. */
   readonly files: StageFiles | undefined;
   readonly rlimits: Readonly<Record<string, number>>;
@@ -21,6 +25,8 @@ export interface StageLayers {
 export interface FileLists {
   readonly read: readonly string[];
   readonly write?: readonly string[] | undefined;
+  /** In folders that `open` grants for writing it may make, rename, link and remove files too. */
+  readonly folders?: 'whole' | undefined;
 }
 
 /** The files that a stage leaves. */
@@ -54,7 +60,7 @@ export function readStageLayers(
   problems: ProblemList,
 ): readonly StageLayers[] {
   let last: StageLayers = {
-    emptyRoot: false,
+    root: 'whole',
     files: undefined,
     rlimits: raw.layers?.rlimits ?? {},
     cgroup: readCgroup(raw.layers?.cgroup ?? {}),
@@ -69,7 +75,7 @@ export function readStageLayers(
     else if (raw.layers === undefined) wrong(path, 'the profile has no `layers` that a stage could tighten');
     else checkStage(raw.layers, layers, last, (key, message) => wrong([...path, key], message));
     last = {
-      emptyRoot: last.emptyRoot || layers.root === 'empty',
+      root: layers.root ?? last.root,
       files: layers.files === undefined ? last.files : { ...layers.files, epoch: index },
       rlimits: { ...last.rlimits, ...layers.rlimits },
       cgroup: tighter(last.cgroup, readCgroup(layers.cgroup ?? {})),
@@ -85,8 +91,10 @@ function checkStage(
   last: StageLayers,
   wrong: (key: string, message: string) => void,
 ): void {
-  if (layers.root === 'empty' && (ofProfile.root !== 'minimal' || !ofProfile.namespaces.includes('mount')))
+  if (layers.root !== undefined && (ofProfile.root !== 'minimal' || !ofProfile.namespaces.includes('mount')))
     wrong('root', 'only a root that is `minimal`, in a `mount` namespace, can be emptied');
+  if (layers.root !== undefined && stageRoots.indexOf(layers.root) < stageRoots.indexOf(last.root))
+    wrong('root', `a later stage is never looser: ${layers.root}, and it was ${last.root}`);
   for (const [name, limit] of Object.entries(layers.rlimits ?? {})) {
     const before = last.rlimits[name];
     if (before !== undefined && limit > before)
@@ -100,12 +108,14 @@ function checkStage(
 }
 
 function checkFiles(
-  { read, write = [] }: FileLists,
+  { read, write = [], folders }: FileLists,
   before: FileLists,
   wrong: (key: string, message: string) => void,
 ): void {
   const odd = [...read, ...write].find((path) => !isPlain(path));
   if (odd !== undefined) wrong('files', `${odd} is no absolute path without . and ..`);
+  if (folders !== undefined && before.folders === undefined)
+    wrong('files', 'a later stage is never looser: folders were not whole before');
   const written = before.write ?? [];
   const looser = (paths: readonly string[], among: readonly string[]): string | undefined =>
     paths.find((path) => isPlain(path) && !among.some((root) => contains(root, path)));

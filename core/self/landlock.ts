@@ -4,8 +4,8 @@ import { dirname } from 'node:path';
 import { type LandlockRules, native } from '../../native/index.ts';
 import { RatchetError } from '../errors.ts';
 
-/** What may be done beneath a path. `make`: new files; `bind`: new sockets; `execute`: programs and their loader. */
-export type PathUse = 'execute' | 'read' | 'write' | 'make' | 'bind' | 'remove';
+/** What may be done beneath a path. `make`: new files; `bind`: new sockets; `list`: names; `whole`: all names but those of devices, made and removed; `execute`: programs and their loader. */
+export type PathUse = 'execute' | 'read' | 'write' | 'make' | 'bind' | 'remove' | 'list' | 'whole';
 
 export interface PathRoot {
   readonly path: string;
@@ -18,9 +18,14 @@ const right = {
   writeFile: 1n << 1n,
   readFile: 1n << 2n,
   readDirectory: 1n << 3n,
+  removeFolder: 1n << 4n,
   removeFile: 1n << 5n,
+  makeFolder: 1n << 7n,
   makeFile: 1n << 8n,
   makeSocket: 1n << 9n,
+  makeFifo: 1n << 10n,
+  makeLink: 1n << 12n,
+  refer: 1n << 13n,
   truncate: 1n << 14n,
 } as const;
 
@@ -31,6 +36,16 @@ const rightsOf: Readonly<Record<PathUse, bigint>> = {
   make: right.makeFile,
   bind: right.makeSocket,
   remove: right.removeFile,
+  list: right.readDirectory,
+  whole:
+    right.removeFolder |
+    right.removeFile |
+    right.makeFolder |
+    right.makeFile |
+    right.makeSocket |
+    right.makeFifo |
+    right.makeLink |
+    right.refer,
 };
 
 /** The rights that a rule on a file, not a directory, may have. */
@@ -48,14 +63,15 @@ export function landlockRules(roots: readonly PathRoot[]): LandlockRules {
       errno: 'EOPNOTSUPP',
       next: 'boot with lsm=landlock,... (Linux 5.13), or say that it may be missing',
     });
+  const handled = handledBy(abi);
   const rights = new Map<string, bigint>();
   for (const { path, uses } of roots) {
     const wanted = uses.reduce((bits, use) => bits | rightsOf[use], 0n);
     const found = nearest(path);
-    const access = found.isDirectory ? wanted : wanted & rightsOnFiles;
+    const access = handled & (found.isDirectory ? wanted : wanted & rightsOnFiles);
     if (access !== 0n) rights.set(found.path, (rights.get(found.path) ?? 0n) | access);
   }
-  return { handled: handledBy(abi), scoped: 0n, rights: [...rights].map(([path, access]) => ({ path, access })) };
+  return { handled, scoped: 0n, rights: [...rights].map(([path, access]) => ({ path, access })) };
 }
 
 /** Every right of the file system up to TRUNCATE that the ABI knows: 13 in the first, then REFER (2) and TRUNCATE (3). */

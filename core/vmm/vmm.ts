@@ -55,6 +55,8 @@ export interface Adapter<V extends Vmm = Vmm> {
   readonly name: string;
   /** Whether `launch()` can enter a later stage by itself: there is a moment when everything is set up and the guest has not run. */
   readonly hasBarrier: boolean;
+  /** It has one client in its life: who starts it again starts it for nobody. */
+  readonly servesOnce?: boolean;
   /**
    * Roles whose threads can have filters of their own: those that the VMM makes on request and names. Other threads come and go unseen; and what the main
    * thread has, every thread that is made later has as well.

@@ -38,24 +38,33 @@ void assert_made_by_us(const struct stat& ours) {
   if (same || kind.f_type != TMPFS_MAGIC) fail("recognise", "/");
 }
 
-/// Empty directories, places of mounts and links: what new_root.cc made.
-void remove_all(int directory) {
+/// Empty directories, places of mounts and links: what new_root.cc made. What is still mounted stays, and the directories above it: true then.
+bool remove_all(int directory, dev_t device) {
   DIR* const listing = fdopendir(directory);
   if (listing == nullptr) fail("list", ".");
+  bool stays = false;
   for (const dirent* entry = readdir(listing); entry != nullptr; entry = readdir(listing)) {
     if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+    struct stat status;
+    if (fstatat(directory, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0) fail("look at", entry->d_name);
+    if (status.st_dev != device) {
+      stays = true;
+      continue;
+    }
     if (entry->d_type == DT_DIR) {
       const int inside = openat(directory, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
       if (inside < 0) fail("open", entry->d_name);
-      remove_all(inside);
+      if (remove_all(inside, device)) {
+        stays = true;
+        continue;
+      }
     }
-    struct stat status;
-    if (fstatat(directory, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0) fail("look at", entry->d_name);
     errno = ENOTEMPTY;
     if (S_ISREG(status.st_mode) && status.st_size != 0) fail("remove", entry->d_name);
     if (unlinkat(directory, entry->d_name, entry->d_type == DT_DIR ? AT_REMOVEDIR : 0) < 0) fail("remove", entry->d_name);
   }
   closedir(listing);
+  return stays;
 }
 
 void set_read_only(bool read_only) {
@@ -78,7 +87,9 @@ int empty_root(int argc, char** argv) {
     if (umount2(argv[index], detach | no_follow) < 0 && errno != EINVAL && errno != ENOENT) fail("unmount", argv[index]);
   }
   set_read_only(false);
-  remove_all(open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  struct stat root;
+  if (stat("/", &root) < 0) fail("look at", "/");
+  remove_all(open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC), root.st_dev);
   set_read_only(true);
   return 0;
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/// Takes everything out of the root that make_root gave to a running process, from outside: `ratchet-stager --empty-root PIDFD BITS MOUNT...`, with the
-/// CLONE_NEW* bits of the namespaces to enter, and the mounts other than the root, a mount after those that it lies in. What the process has open, or mapped, stays.
+/// Takes these mounts, and all names that lead to no mount that is left, out of the root that make_root gave to a running process, from outside:
+/// `ratchet-stager --empty-root PIDFD BITS MOUNT...`, with the CLONE_NEW* bits of the namespaces to enter, and a mount after those that it lies in. What the process
+/// has open, or mapped, stays.
 /// A failure is told on stderr as {"what":...,"path":...,"errno":...}, and the status is 1. A static program does this, which reads nothing of that root.
 int empty_root(int argc, char** argv);

@@ -16,7 +16,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { launchVmm } from '../../core/launch/launch.ts';
 import type { Sandbox } from '../../core/launch/sandbox.ts';
 import type { LayerOptions } from '../../core/layers/plan.ts';
-import { planRoot } from '../../core/layers/root-plan.ts';
+import { mountsOf, planRoot, type RootPlan } from '../../core/layers/root-plan.ts';
+import { readLayers, type StageRoot } from '../../core/policy/index.ts';
 import type { StorageDaemon } from '../../core/storage-daemon/storage-daemon.ts';
 import type { Vmm } from '../../core/vmm/vmm.ts';
 import { attestRootless } from './rootless.ts';
@@ -120,6 +121,7 @@ describe('what a root is planned to hold', () => {
     const plan = planRoot([{ path: join(folder, 'absolute'), uses: ['write'] }]);
     expect(plan).toEqual({
       binds: [{ path: image, uses: 1 }],
+      staying: [],
       links: [
         { path: join(folder, 'absolute'), target: join(folder, 'link') },
         { path: join(folder, 'link'), target: 'image' },
@@ -141,10 +143,35 @@ describe('what a root is planned to hold', () => {
     ]);
   });
 
+  it('holds apart what a later stage keeps, and knows what that is', () => {
+    const plan = planRoot([
+      { path: folder, uses: [] },
+      { path: image, uses: [], stays: true },
+    ]) as RootPlan;
+    expect(plan.staying).toEqual([image]);
+    const left = (root: StageRoot): readonly string[] => [...mountsOf(plan, root).keys()];
+    expect([left('whole'), left('granted'), left('empty')]).toEqual([['/', folder, image], ['/', image], ['/']]);
+  });
+
   it('is not there when everything was granted, for a ring of links, or for what does not exist', () => {
     expect(planRoot([{ path: '/', uses: [] }])).toBeUndefined();
     symlinkSync('ring', join(folder, 'ring'));
     const plan = planRoot([join(folder, 'ring'), join(folder, 'missing')].map((path) => ({ path, uses: [] })));
-    expect(plan).toEqual({ binds: [], links: [], proc: false });
+    expect(plan).toEqual({ binds: [], staying: [], links: [], proc: false });
+  });
+});
+
+describe('the roots of the stages of a profile', () => {
+  const stages = (...roots: readonly string[]): (() => unknown) => {
+    const later = roots.map((root, index) => `  s${index}: { layers: { root: ${root}, why: w } }`);
+    const head = 'version: 1\nname: a\nvmm: program\n';
+    const layers = 'layers: { why: w, environment: [], namespaces: [mount], root: minimal, files: { read: [] } }\n';
+    return () => readLayers(`${head}${layers}stages:\n  first: {}\n${later.join('\n')}\n`, 'a.yaml')?.stages;
+  };
+
+  it('only get smaller', () => {
+    expect(stages('granted', 'empty')()).toMatchObject([{ root: 'whole' }, { root: 'granted' }, { root: 'empty' }]);
+    expect(stages('empty', 'granted')).toThrow('a.yaml:8:');
+    expect(stages('empty', 'granted')).toThrow('a later stage is never looser: granted, and it was empty');
   });
 });

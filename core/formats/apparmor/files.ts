@@ -33,9 +33,15 @@ export function fileRules({ filter, broker, layers, program }: FileFacts): reado
     ...(program === undefined ? [] : [`${quoted(literal(program))} mr,`]),
     ...layers.files.read.map((path) => `${beneath(path)} ${code(path)},`),
     ...(layers.files.write ?? []).map((path) => `${beneath(path)} rw${locks},`),
-    ...granted.map(({ target }) => {
+    ...granted.flatMap(({ target }) => {
       const rule = parsePathRule(target);
-      return `${quoted(escaped(rule.pattern))} ${rule.readOnly ? 'r' : 'rw'}${locks},`;
+      const whole = layers.files.folders === 'whole';
+      const folder = whole ? /^(.*\/)\*\*$/.exec(rule.pattern)?.[1] : undefined;
+      return [
+        `${quoted(escaped(rule.pattern))} ${rule.readOnly ? 'r' : whole ? 'rwl' : 'rw'}${locks},`,
+        // Which `**` does not mean.
+        ...(folder === undefined ? [] : [`${quoted(escaped(folder))} r,`]),
+      ];
     }),
     ...broker.flatMap(deviceRules),
     ...refused.map(({ target }) => {

@@ -57,6 +57,14 @@ describe('an AppArmor profile', () => {
     expect([...files.keys()].filter((path) => path.includes('quote'))).toHaveLength(1);
   });
 
+  test('lets whole folders be listed, and files be linked in them', () => {
+    const text = smallProfile({ folders: '\n    folders: whole' });
+    const { files } = readBack(exportSmall({ text, allow: ['open=/srv/share/**', 'open=/srv/other/**:ro'] }).document);
+    expect(files.get('/srv/share/**')).toBe('alrw');
+    expect(files.get('/srv/share/')).toBe('r');
+    expect(files.get('/srv/other/**')).toBe('r');
+  });
+
   test('takes a star of a layer or of the program for a character, as Landlock does, and refuses what it cannot write', () => {
     const { document } = exportSmall({ text: smallProfile({ read: ['/srv/*', '/srv/**'] }), program: '/opt/a*b' });
     const { files } = readBack(document);
@@ -118,11 +126,14 @@ describe('an AppArmor profile', () => {
     );
   });
 
-  test.each(['qemu', 'qemu-storage-daemon', 'swtpm', 'passt'])('of %s compiles, for each stage', (name) => {
-    const profile = loadProfile(name);
-    for (const stage of profile.stages) {
-      const { document } = exportAppArmor({ profile, stage, layers: loadLayers(name), name: `ratchet-${name}` });
-      expect(readBack(document).name).toBe(`ratchet-${name}`);
-    }
-  });
+  test.each(['qemu', 'qemu-storage-daemon', 'swtpm', 'passt', 'virtiofsd'])(
+    'of %s compiles, for each stage',
+    (name) => {
+      const profile = loadProfile(name);
+      for (const stage of profile.stages) {
+        const { document } = exportAppArmor({ profile, stage, layers: loadLayers(name), name: `ratchet-${name}` });
+        expect(readBack(document).name).toBe(`ratchet-${name}`);
+      }
+    },
+  );
 });

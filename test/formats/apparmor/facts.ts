@@ -6,10 +6,13 @@ import type { ResolvedProfile } from '../../../core/policy/types.ts';
 /** A program that reads `read` and may make the sockets that `sockets` (a condition) says. */
 export function smallProfile({
   read = ['/usr'],
+  folders = '',
   sockets = 'domain == AF_UNIX and type == SOCK_STREAM',
   extra = '',
 }: {
   readonly read?: readonly string[];
+  /** A further line of `files`. */
+  readonly folders?: string;
   readonly sockets?: string;
   readonly extra?: string;
 } = {}): string {
@@ -21,7 +24,7 @@ layers:
   environment: []
   namespaces: []
   files:
-    read: ${JSON.stringify(read)}
+    read: ${JSON.stringify(read)}${folders}
 stages:
   start:
     why: everything at first
