@@ -143,11 +143,22 @@ std::optional<NotInjected> InjectionByThread::install_everywhere() {
 
 /// Begins with who was there at the last roll. Over when a later one, which it leaves to the next turn, finds nobody.
 std::optional<NotInjected> InjectionByThread::take_turn(long filters, Roll& roll) {
+  // Those that had begun to end before the roll was called: they have made no thread since.
+  std::set<pid_t> ended;
   for (Backoff backoff;; backoff.pause(), roll = call_roll(process_, [this] { attend(); })) {
     bool all_done = true;
+    std::set<pid_t> ending;
     pid_t late = options_.pid;
     for (const Task& task : roll.tasks) {
-      if (task.filters != filters || programs_of(task.tid).empty() || process_.kind(task.tid) != ThreadKind::program) continue;
+      if (task.filters != filters || programs_of(task.tid).empty()) continue;
+      const ThreadKind kind = process_.kind(task.tid);
+      if (kind == ThreadKind::kernel) continue;
+      if (kind == ThreadKind::ending) {
+        // It may have made another since it was looked at, which has as many filters.
+        if (!ended.contains(task.tid)) all_done = false;
+        ending.insert(task.tid);
+        continue;
+      }
       bool done = false;
       if (const auto refusal = install_in(task.tid, done)) return refusal;
       if (done) backoff = Backoff();
@@ -155,6 +166,7 @@ std::optional<NotInjected> InjectionByThread::take_turn(long filters, Roll& roll
       all_done = false;
     }
     if (all_done && roll.complete) return {};
+    ended = std::move(ending);
     if (!process_.alive()) return refused("process", ESRCH, options_.pid);
     if (anchor_lost_) return lost({"anchor", anchor_lost_->error}, anchor_->tid());
     if (deadline_.passed()) return refused("stop", ETIMEDOUT, late);

@@ -7,7 +7,7 @@
 //  - None is left out, though threads make others meanwhile: they are taken in the order of how many filters they had, those with the most first. A
 //    thread has as many as its maker had. So while it is the turn of those with N, whoever has N lacks the new ones: a thread that has got them has
 //    more, those that had more are all done, and those that had fewer have not begun. A turn is over when a complete roll finds nobody with N, and
-//    from then on nobody can make one.
+//    from then on nobody can make one. Who had N at the roll and has begun to end since counts as found: it may have made another as its last act.
 // A Landlock domain is entered in the same stop as the filters are installed, and before them. So the number of filters tells of it too, which no file of /proc does:
 // who has the new ones has called landlock_restrict_self(2) with a confirmed 0, or was made by a thread that had.
 #pragma once

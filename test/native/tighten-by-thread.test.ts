@@ -12,7 +12,7 @@ const EBUSY = 16;
 useVictims();
 
 describe('injectByThread', () => {
-  it.each(['waiting', 'spinning', 'signalled', 'churning', 'leader-gone', 'divergent', 'without-vdso'])(
+  it.each(['waiting', 'spinning', 'signalled', 'churning', 'relayed', 'leader-gone', 'divergent', 'without-vdso'])(
     'gives each thread a filter of its own in a program that is %s, which cannot tell',
     async (name) => {
       await using victim = await Victim.start(name);

@@ -16,6 +16,7 @@ static const struct {
     {"spinning", spinning},
     {"spinning-leader", spinning_leader},
     {"churning", churning},
+    {"relayed", relayed},
     {"signalled", signalled},
     {"counting", counting},
     {"trap-handled", trap_handled},

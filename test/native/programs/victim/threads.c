@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <sched.h>
+#include <time.h>
+
 #include "victim.h"
 
 // Threads that begin and end all the time.
@@ -33,4 +36,22 @@ void churning(void) {
   pthread_join(first, NULL);
   pthread_join(second, NULL);
   EXPECT(made == ended && made > 0);
+}
+
+// Three chains of threads, of which each makes the next just before it ends: whoever is left out leaves another one.
+
+enum { chains = 3 };
+static atomic_int open_chains = chains;
+static void* make_next(void* unused) {
+  const struct timespec span = {0, 100000};
+  nanosleep(&span, NULL);
+  if (ending) open_chains--;
+  else pthread_detach(start(make_next, NULL));
+  return unused;
+}
+void relayed(void) {
+  for (int index = 0; index < chains; index++) pthread_detach(start(make_next, NULL));
+  ready(getpid());
+  wait_for_end();
+  while (open_chains > 0) sched_yield();
 }

@@ -42,6 +42,7 @@ void spinning(void);
 void spinning_leader(void);
 void restartable(void);
 void churning(void);
+void relayed(void);
 void signalled(void);
 void counting(void);
 void trap_handled(void);
