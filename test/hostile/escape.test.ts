@@ -12,7 +12,7 @@ import { imprison, type Prisoner } from './prison.ts';
 const refused = {
   EACCES: `
     execve execveat-cwd execveat-place execveat-place-absolute execveat-place-high execveat-memory open openat
-    openat-self-mem openat-relative openat-dots openat-dots-under-grant openat-write-readonly openat-create-under-grant
+    openat-self-mem openat-relative openat-held openat-dots openat-dots-under-grant openat-write-readonly openat-create-under-grant
     openat-truncate-readonly connect-ungranted connect-metadata connect-mapped-other connect-compatible
     connect-v6-loopback connect-nat64 connect-high-length connect-unix connect-unix-relative connect-unix-dots
     connect-abstract connect-abstract-empty connect-unix-unnamed bind-ungranted bind-any-port bind-unix bind-autobind
@@ -42,7 +42,7 @@ const refused = {
     fork vfork clone-fork clone-vfork clone-vm clone-thread-own-files clone-thread-newns clone-thread-untraced
     clone-thread-ptrace clone-thread-parent clone-thread-io clone-thread-signal clone-newuser clone-newnet clone-newpid
     clone-pidfd clone-high unshare-user unshare-files setns dup2-place dup3-place prlimit-raise prlimit-high setrlimit
-    name-to-handle rename renameat2 mkdir mknod symlink link linkat-fd chmod fchmod chown truncate utimensat setxattr
+    name-to-handle rename renameat2 mkdir mkdirat mknod symlink link linkat-fd chmod fchmod chown truncate utimensat setxattr
     unlinkat creat sendto-unconnected sendto-fastopen-null sendto-fastopen-high readlink getdents chdir fchdir chroot inotify fanotify memfd-secret sendfile splice io-setup
     userfaultfd mmap-exec mmap-exec-high mmap-exec-memory mprotect-exec pkey-mprotect-exec shmget shmat-exec
     remap-file-pages personality personality-query arch-prctl bpf perf-event-open keyctl add-key seccomp-listener

@@ -11,8 +11,11 @@ export interface Attempt {
 }
 
 const groups: readonly (readonly [what: string, names: string])[] = [
-  ['read a file that was not granted', 'open openat openat2 openat-relative openat-dots'],
-  ['make, rename, link or remove files', 'creat openat-tmpfile mkdir mknod symlink link rename truncate unlink'],
+  ['read a file that was not granted', 'open openat openat2 openat-relative openat-held openat-dots'],
+  [
+    'make, rename, link or remove files',
+    'creat openat-tmpfile mkdir mkdirat mknod symlink link rename truncate unlink',
+  ],
   ['change modes, owners, attributes', 'chmod! chown setxattr!'],
   ['file handles', 'name-to-handle open-by-handle!'],
   ['another root or directory', 'chroot! pivot-root! fchdir'],

@@ -13,7 +13,7 @@ import { buildProgram } from '../native/build-program.ts';
 import type { Attempt } from './attempts.ts';
 import { programProfile } from './program-profile.ts';
 
-export const profiles = ['qemu', 'qemu-storage-daemon', 'swtpm', 'passt'] as const;
+export const profiles = ['qemu', 'qemu-storage-daemon', 'swtpm', 'passt', 'virtiofsd'] as const;
 export const someUser = 61_999;
 
 export interface Confinement {

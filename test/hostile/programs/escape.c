@@ -355,6 +355,7 @@ static long openat2_of(const char *path, unsigned long flags, size_t size) {
   X(openat, CALL(SYS_openat, AT_FDCWD, "/etc/shadow", O_RDONLY, 0))                                              \
   X(openat-self-mem, CALL(SYS_openat, AT_FDCWD, "/proc/self/mem", O_RDWR, 0))                                    \
   X(openat-relative, CALL(SYS_openat, AT_FDCWD, "etc/shadow", O_RDONLY, 0))                                      \
+  X(openat-held, CALL(SYS_openat, 1, "/etc/shadow", O_RDONLY, 0))                                                \
   X(openat-dots, CALL(SYS_openat, AT_FDCWD, "/dev/null/../../etc/shadow", O_RDONLY, 0))                          \
   X(openat-dots-under-grant, CALL(SYS_openat, AT_FDCWD, "/usr/share/zoneinfo/../../../etc/shadow", O_RDONLY, 0)) \
   X(openat-write-readonly, CALL(SYS_openat, AT_FDCWD, "/etc/localtime", O_WRONLY, 0))                            \
@@ -376,6 +377,7 @@ static long openat2_of(const char *path, unsigned long flags, size_t size) {
   X(rename, CALL(SYS_rename, "/tmp/a", "/tmp/b"))                                                                \
   X(renameat2, CALL(SYS_renameat2, AT_FDCWD, "/tmp/a", AT_FDCWD, "/tmp/b", 0))                                   \
   X(mkdir, CALL(SYS_mkdir, "/tmp/ratchet-escape-dir", 0700))                                                     \
+  X(mkdirat, CALL(SYS_mkdirat, AT_FDCWD, "/tmp/ratchet-escape-dir", 0700))                                       \
   X(mknod, CALL(SYS_mknod, "/tmp/ratchet-escape-dir", 0, 0))                                                     \
   X(symlink, CALL(SYS_symlink, "/etc", "/tmp/ratchet-escape-dir"))                                               \
   X(link, CALL(SYS_link, "/etc/shadow", "/tmp/ratchet-escape-dir"))                                              \
