@@ -33,6 +33,7 @@ import type { LaunchOptions } from './options.ts';
 import { OutputTail } from './output-tail.ts';
 import { pinHosts } from './pin-hosts.ts';
 import { Sandbox } from './sandbox.ts';
+import { prepareEmptiers } from './sandbox-layers.ts';
 import { type StagedProcess, startStaged } from './stager.ts';
 import { TrailFile } from './trail-file.ts';
 
@@ -163,7 +164,10 @@ export async function launchVmm(
       inheritedFilters: ownFilterCount(),
       featuresFor: featureFinder(options.profile ?? defaultProfile(path)),
       startedMs,
-      layers: layers === undefined ? undefined : { plan: layers, atBirth, cgroup },
+      layers:
+        layers === undefined
+          ? undefined
+          : { plan: layers, atBirth, cgroup, emptiers: prepareEmptiers(layers, staged.pidfd.fd) },
       events,
       programs,
       deadlineMs,

@@ -2,7 +2,8 @@
 // What confines a VMM besides its filters: tightened before each stage's filter, and looked at again for each report.
 import { RatchetError } from '../errors.ts';
 import type { Cgroup } from '../layers/cgroup.ts';
-import { tightenLayers } from '../layers/enter-stage.ts';
+import { RootEmptier } from '../layers/empty-root.ts';
+import { narrowsRoot, tightenLayers } from '../layers/enter-stage.ts';
 import type { LayerPlan } from '../layers/plan.ts';
 import { verifyLayers } from '../layers/verify.ts';
 import type { Mechanism } from './report.ts';
@@ -12,14 +13,25 @@ export interface SandboxLayers {
   /** What was looked at before its first instruction. */
   readonly atBirth: readonly Mechanism[];
   readonly cgroup: Cgroup | undefined;
+  readonly emptiers: ReadonlyMap<number, RootEmptier>;
+}
+
+/** Ready for the stages that narrow the program's root, by epoch. */
+export function prepareEmptiers(plan: LayerPlan, pidfd: number): ReadonlyMap<number, RootEmptier> {
+  const ownUsers = plan.namespaces.includes('user');
+  return new Map(
+    plan.stages.flatMap((_, epoch) =>
+      epoch > 0 && narrowsRoot(plan, epoch) ? [[epoch, new RootEmptier({ pidfd, ownUsers })]] : [],
+    ),
+  );
 }
 
 /**
- * From outside, and first: a program that waits for a later stage has nothing to gain by what it loses. `assertAlive` throws when it has ended.
+ * From outside, and before any filter: a program that waits for a later stage has nothing to gain by what it loses. `assertAlive` throws when it has ended.
  * @throws RatchetError VERIFICATION_FAILED, or of a step.
  */
 export async function enterLayers(
-  { plan, cgroup }: SandboxLayers,
+  { plan, cgroup, emptiers }: SandboxLayers,
   options: {
     readonly pid: number;
     readonly pidfd: number;
@@ -29,7 +41,7 @@ export async function enterLayers(
   },
 ): Promise<void> {
   const { pid, pidfd, epoch, deadlineMs, assertAlive } = options;
-  await tightenLayers({ pid, pidfd, plan, cgroup, epoch, deadlineMs });
+  await tightenLayers({ pid, pidfd, plan, cgroup, emptiers, epoch, deadlineMs });
   assertAlive();
   const failed = verifyLayers(pid, plan, { epoch }).find(({ state }) => state === 'partial');
   if (failed !== undefined)

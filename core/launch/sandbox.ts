@@ -109,6 +109,12 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
         // It may have ended while we waited.
         this.#assertAlive();
       },
+      confine: async (epoch) => {
+        if (parts.layers === undefined) return;
+        const { pid, pidfd } = parts.process;
+        const assertAlive = (): void => this.#assertAlive();
+        await enterLayers(parts.layers, { pid, pidfd: pidfd.fd, epoch, deadlineMs: parts.deadlineMs, assertAlive });
+      },
     });
     this.vmm = parts.adapter.connect(parts.channelFd, this);
     this.exited = parts.process.exited;
@@ -209,15 +215,6 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
 
   async #enterNext(): Promise<{ readonly verification: Verification }> {
     try {
-      const { layers, deadlineMs, process } = this.#parts;
-      if (layers !== undefined)
-        await enterLayers(layers, {
-          pid: this.pid,
-          pidfd: process.pidfd.fd,
-          epoch: this.#engine.epoch + 1,
-          deadlineMs,
-          assertAlive: () => this.#assertAlive(),
-        });
       const { stoppedMicroseconds, verification } = await this.#engine.enterNext();
       this.events.emit('stage', { stage: this.stage, threads: verification.threads.length, stoppedMicroseconds });
       return { verification };
@@ -424,6 +421,7 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
     this.#ended = true;
     this.#parts.process.pidfd.close();
     this.vmm.close();
+    for (const emptier of this.#parts.layers?.emptiers.values() ?? []) await emptier[Symbol.asyncDispose]();
     // Before the broker: it hears of their ends, and nothing outlives the VM.
     const stuck = await this.#parts.programs.close().catch((error: unknown) => error);
     const left =

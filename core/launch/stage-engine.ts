@@ -29,6 +29,8 @@ export interface StageEngineParts {
   readonly tellBroker: (roles: RolesOfThreads, broker: BrokerClient) => Promise<void>;
   /** Makes the broker judge by this epoch. */
   readonly moveBroker: (epoch: number) => Promise<void>;
+  /** Tightens the layers for this epoch. */
+  readonly confine: (epoch: number) => Promise<void>;
 }
 
 export class StageEngine implements ThreadKeeper {
@@ -75,7 +77,7 @@ export class StageEngine implements ThreadKeeper {
   /** Enters the next stage. To be called in turn. @throws as tighten() does. */
   async enterNext(): Promise<Tightened> {
     const epoch = this.#epoch + 1;
-    const { moveBroker } = this.#parts;
+    const { moveBroker, confine } = this.#parts;
     const stages = this.#parts.stages.slice(0, epoch + 1);
     const { roles: _, ...common } = this.#options(stages, new Map());
     const tightened = await tighten({
@@ -84,6 +86,7 @@ export class StageEngine implements ThreadKeeper {
       requires: this.#parts.requires[epoch],
       rulesetFd: this.#parts.rulesetFd(epoch),
       moveBroker: () => moveBroker(epoch),
+      confine: () => confine(epoch),
       tellBroker: (roles) => this.#tellBroker(roles),
     });
     this.#epoch = epoch;

@@ -2,7 +2,7 @@
 import { native } from '../../native/index.ts';
 import type { Cgroup } from './cgroup.ts';
 import { cgroupFiles } from './cgroup-files.ts';
-import { emptyRoot } from './empty-root.ts';
+import type { RootEmptier } from './empty-root.ts';
 import type { LayerPlan } from './plan.ts';
 import { rlimitNumber, verifyRlimits } from './verify-limits.ts';
 
@@ -12,10 +12,12 @@ export async function tightenLayers(options: {
   readonly pidfd: number;
   readonly plan: LayerPlan;
   readonly cgroup: Cgroup | undefined;
+  /** Ready for the stages that narrow the root, by epoch. */
+  readonly emptiers: ReadonlyMap<number, RootEmptier>;
   readonly epoch: number;
   readonly deadlineMs: number;
 }): Promise<void> {
-  const { pid, pidfd, plan, cgroup, epoch, deadlineMs } = options;
+  const { pid, pidfd, plan, cgroup, emptiers, epoch, deadlineMs } = options;
   const before = plan.stages[epoch - 1];
   const now = plan.stages[epoch];
   if (now === undefined || now === before) return;
@@ -29,8 +31,12 @@ export async function tightenLayers(options: {
       native.limitChild({ pid, pidfd, resource, value });
   }
   cgroup?.limit(cgroup.has(cgroupFiles(now.cgroup)));
-  if (plan.root !== undefined && now.root !== 'whole' && now.root !== before?.root) {
-    const kept = now.root === 'granted' ? plan.root.staying : [];
-    await emptyRoot({ pid, pidfd, kept, ownUsers: plan.namespaces.includes('user'), deadlineMs });
-  }
+  if (narrowsRoot(plan, epoch))
+    await emptiers.get(epoch)?.empty(pid, now.root === 'granted' ? (plan.root?.staying ?? []) : [], deadlineMs);
+}
+
+/** Whether the stage leaves less in the program's root than the one before. */
+export function narrowsRoot({ root, stages }: LayerPlan, epoch: number): boolean {
+  const now = stages[epoch]?.root;
+  return root !== undefined && now !== undefined && now !== 'whole' && now !== stages[epoch - 1]?.root;
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // How a running, unmodified process moves to a tighter stage. In order:
 //   0. what the stage requires of the process is looked at (and once more at the end);
-//   1. the broker moves to the new epoch: from here on it judges by the new rules only; and it knows which threads have a role before these get its filters;
+//   1. the broker moves to the new epoch: from here on it judges by the new rules only; and it knows which threads have a role before these get its filters.
+//      Layers are tightened meanwhile;
 //   2. the stage's program is installed in every thread: through one stopped thread, synchronised by the kernel to all (TSYNC), or, once
 //      threads differ because an earlier stage gave roles, in one thread after the other. So it is too where the stage leaves fewer files: each thread
 //      enters the Landlock domain by itself, just before;
@@ -37,6 +38,8 @@ export interface TightenOptions extends Omit<Threads, 'roles'> {
   readonly askRoles: () => Promise<ReadonlyMap<number, string>>;
   readonly moveBroker: () => Promise<void>;
   readonly tellBroker: (roles: ReadonlyMap<number, string>) => Promise<void>;
+  /** Takes from the process what the stage leaves it no more, beside its filters. Begun when the preconditions hold, beside what is asked and told. */
+  readonly confine?: () => Promise<void>;
   /** What the stage demands of the process. */
   readonly requires?: Requirements | undefined;
   /** The descriptor, in the process, of the Landlock ruleset that each thread restricts itself by. */
@@ -73,7 +76,13 @@ export async function tighten(options: TightenOptions): Promise<Tightened> {
     await act.catch((cause: unknown) => {
       throw brokerStayed(stage.name, cause);
     });
-  const [answer, moved] = await Promise.allSettled([asked, broker(options.moveBroker())]);
+  const [answer, moved, confined] = await Promise.allSettled([
+    asked,
+    broker(options.moveBroker()),
+    options.confine?.(),
+  ]);
+  // What was taken cannot be given back.
+  if (confined.status === 'rejected') throw confined.reason;
   if (moved.status === 'rejected') throw moved.reason;
   if (answer.status === 'rejected') throw answer.reason;
   const roles = answer.value;

@@ -38,6 +38,32 @@ void assert_made_by_us(const struct stat& ours) {
   if (same || kind.f_type != TMPFS_MAGIC) fail("recognise", "/");
 }
 
+/// Where the list of mounts on standard input ends; null when it ended too early.
+const char* read_mounts(char* buffer, size_t size) {
+  size_t length = 0;
+  for (;;) {
+    const bool complete = length > 0 && buffer[length - 1] == '\0' && (length == 1 || buffer[length - 2] == '\0');
+    if (complete) return buffer + length - 1;
+    errno = E2BIG;
+    if (length == size) fail("read", "the mounts");
+    const ssize_t count = read(0, buffer + length, size - length);
+    if (count < 0) fail("read", "the mounts");
+    if (count == 0) return nullptr;
+    length += static_cast<size_t>(count);
+  }
+}
+
+/// The mounts as they stand one after the other, from the last to the first.
+void unmount_all(const char* mounts, const char* end) {
+  for (const char* next = end; next > mounts;) {
+    const char* point = next - 1;
+    while (point > mounts && point[-1] != '\0') --point;
+    // Gone with one that it lay in.
+    if (umount2(point, detach | no_follow) < 0 && errno != EINVAL && errno != ENOENT) fail("unmount", point);
+    next = point;
+  }
+}
+
 /// Empty directories, places of mounts and links: what new_root.cc made. What is still mounted stays, and the directories above it: true then.
 bool remove_all(int directory, dev_t device) {
   DIR* const listing = fdopendir(directory);
@@ -76,16 +102,16 @@ void set_read_only(bool read_only) {
 }  // namespace
 
 int empty_root(int argc, char** argv) {
-  if (argc < 2) return 2;
+  if (argc != 2) return 2;
   const int pidfd = atoi(argv[0]);
+  static char mounts[1 << 16];
+  const char* const end = read_mounts(mounts, sizeof mounts);
+  if (end == nullptr) return 2;
   struct stat ours;
   if (stat("/", &ours) < 0) fail("look at", "/");
   if (setns(pidfd, atoi(argv[1])) < 0) fail("enter", "the namespaces");
   assert_made_by_us(ours);
-  for (int index = argc - 1; index >= 2; --index) {
-    // Gone with one that it lay in.
-    if (umount2(argv[index], detach | no_follow) < 0 && errno != EINVAL && errno != ENOENT) fail("unmount", argv[index]);
-  }
+  unmount_all(mounts, end);
   set_read_only(false);
   struct stat root;
   if (stat("/", &root) < 0) fail("look at", "/");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A root with what was granted and nothing else, and one without anything, on the real daemon; looked at in /proc.
+import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
@@ -20,6 +21,8 @@ import { mountsOf, planRoot, type RootPlan } from '../../core/layers/root-plan.t
 import { readLayers, type StageRoot } from '../../core/policy/index.ts';
 import type { StorageDaemon } from '../../core/storage-daemon/storage-daemon.ts';
 import type { Vmm } from '../../core/vmm/vmm.ts';
+import { native } from '../../native/index.ts';
+import { packagePath } from '../../native/package-path.ts';
 import { attestRootless } from './rootless.ts';
 
 const user = 61_996;
@@ -49,6 +52,16 @@ async function start(until: string, layers: LayerOptions = {}): Promise<Sandbox<
   });
   return sandbox;
 }
+
+/** Our own children that wait to empty a root. */
+const emptiers = (): readonly number[] => {
+  const self = native.openPidfd({ pid: process.pid, thread: false });
+  const { threads } = native.lookAtHoldings({ pid: process.pid, pidfd: self, descriptors: false });
+  native.closeFd({ fd: self });
+  return threads
+    .flatMap(({ children }) => children)
+    .filter((child) => readFileSync(`/proc/${child}/cmdline`, 'utf8').includes('--empty-root'));
+};
 
 const row = async (): Promise<unknown> => (await sandbox?.attest())?.mechanisms.find(({ name }) => name === 'root');
 const mounts = (pid: number): readonly string[] =>
@@ -100,6 +113,29 @@ describe('a stage with an empty root', () => {
     await qmp.execute('blockdev-add', { driver: 'file', 'node-name': 'again', filename: image, 'read-only': true });
     await sandbox?.enter('sealed');
     expect(readdirSync(`/proc/${pid}/root/`)).toEqual([]);
+  });
+
+  it('is made by a process that waits from the start; with a program that never comes to that stage it ends, and has done nothing', async () => {
+    const { pid } = await start('start');
+    const waiting = emptiers();
+    expect(waiting).toHaveLength(1);
+    expect(mounts(pid).length).toBeGreaterThan(1);
+    await sandbox?.enter('running');
+    expect(emptiers()).toEqual([]);
+    await sandbox?.close();
+    await start('start');
+    expect(emptiers()).toHaveLength(1);
+    await sandbox?.close();
+    expect(emptiers()).toEqual([]);
+  });
+
+  it('is left as it is when not all mounts were told', () => {
+    const stager = packagePath('build/Release/ratchet-stager');
+    // A namespace that cannot be entered: it would say so.
+    const told = spawnSync(stager, ['--empty-root', '0', '131072'], { input: '/usr\0', encoding: 'utf8' });
+    expect(told).toMatchObject({ status: 2, stderr: '' });
+    const all = spawnSync(stager, ['--empty-root', '0', '131072'], { input: '/usr\0\0', encoding: 'utf8' });
+    expect(all).toMatchObject({ status: 1, stderr: '{"what":"enter","path":"the namespaces","errno":22}\n' });
   });
 
   it('is nothing that a launcher without root cannot have', () => {
