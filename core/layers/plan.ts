@@ -67,6 +67,8 @@ export interface LayerPlan {
   readonly root: RootPlan | undefined;
   readonly user: number | undefined;
   readonly securebits: boolean;
+  /** Whether the bounding set is emptied too: that takes root, or a user namespace. */
+  readonly bounding: boolean;
   readonly landlock:
     | {
         readonly fs: bigint;
@@ -174,6 +176,7 @@ export function planLayers(options: {
     root,
     user,
     securebits: has('securebits', privileged, 'it takes CAP_SETPCAP', 'start the launcher as root, or use a namespace'),
+    bounding: privileged,
     landlock:
       files || tcp || scopes
         ? {

@@ -29,7 +29,7 @@ export function verifyLayers(
   return [
     ...plan.namespaces.map((kind) => namespace(pid, kind)),
     ...(plan.user === undefined ? [] : [user(status, plan.user)]),
-    ...(beforeExec ? [] : [capabilities(status)]),
+    ...(beforeExec ? [] : [capabilities(status, plan)]),
     ...(plan.securebits
       ? [row('securebits', true, 'uid 0 gains nothing by an exec, and nobody raises ambient capabilities; locked')]
       : []),
@@ -66,15 +66,14 @@ function user(status: string, wanted: number): Mechanism {
   return row('user', holds, holds ? `${wanted}, no further groups` : `uid ${ids[0]}, gid ${ids[1]}, groups ${groups}`);
 }
 
-function capabilities(status: string): Mechanism {
-  const held = ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'].filter(
-    (field) => BigInt(`0x${statusField(status, field)}`) !== 0n,
-  );
-  return row(
-    'capabilities',
-    held.length === 0,
-    held.length === 0 ? 'none in any set, bounding and ambient included' : `${held.join(', ')} not empty`,
-  );
+/** A launcher without privileges cannot empty the bounding set, and need not: no exec gains anything of it under no_new_privs, which is checked in every thread. */
+function capabilities(status: string, { bounding }: LayerPlan): Mechanism {
+  const sets = ['CapInh', 'CapPrm', 'CapEff', 'CapAmb', ...(bounding ? ['CapBnd'] : [])];
+  const held = sets.filter((field) => BigInt(`0x${statusField(status, field)}`) !== 0n);
+  const none = bounding
+    ? 'none in any set, bounding and ambient included'
+    : 'none; the bounding set stays, without privileges, and no_new_privs keeps an exec from gaining any of it';
+  return row('capabilities', held.length === 0, held.length === 0 ? none : `${held.join(', ')} not empty`);
 }
 
 /** `files`: where a later stage has made them fewer. */

@@ -129,6 +129,28 @@ describe('without root', () => {
     );
     expect(ok).toBe(true);
   });
+
+  it('has no capabilities in a namespace of nobody’s either, and says what of them stays', () => {
+    for (const path of [folder, join(folder, 'image')]) chownSync(path, user, user);
+    const without = ['net', 'ipc', 'uts', 'cgroup', 'mount', 'pid'].map((kind) => `namespace-${kind}`);
+    const { storage } = attestRootless({
+      folder,
+      user,
+      members: {
+        storage: {
+          command: ['qemu-storage-daemon', '--blockdev', `driver=file,node-name=disk,filename=${folder}/image`],
+          allow: [`open=${folder}/image`],
+          layers: { without: [...without, 'securebits'] },
+        },
+      },
+    });
+    const { ok, mechanisms } = storage as RootlessMember;
+    expect(mechanisms.find(({ name }) => name === 'capabilities')).toMatchObject({
+      state: 'enforced',
+      reason: expect.stringContaining('the bounding set stays') as string,
+    });
+    expect(ok).toBe(true);
+  });
 });
 
 describe('a user of a range', () => {
