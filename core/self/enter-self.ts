@@ -18,7 +18,7 @@ import { landlockRules, type PathRoot } from './landlock.ts';
 import { unsupervised } from './unsupervised.ts';
 
 export interface EnterSelfOptions {
-  /** A shipped profile's name, a file, or a profile as an object. It leaves nothing to a broker. Given again, it must be the same one. */
+  /** A shipped profile's name, a file, or a profile as an object. It leaves nothing to a broker and requires nothing. Its `layers` are launch()'s. Given again, it must be the same one. */
   readonly profile: string | Readonly<Record<string, unknown>>;
   /** The stage to enter, with all stages before it. Default: the first that was not entered yet. */
   readonly stage?: string;

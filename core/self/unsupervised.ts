@@ -4,9 +4,16 @@ import type { Action, FilterPolicy, ResolvedProfile, Rule, SyscallRules } from '
 
 /**
  * The profile for a process that nobody supervises: its refusals are answered by the kernel alone, whether they are quiet or not.
- * @throws RatchetError PROFILE_INVALID for a call that is left to a broker.
+ * @throws RatchetError PROFILE_INVALID for a call that is left to a broker, and for a stage with `requires`.
  */
 export function unsupervised(profile: ResolvedProfile): ResolvedProfile {
+  const demanding = profile.stages.find(({ requires }) => requires !== undefined);
+  if (demanding !== undefined)
+    throw new RatchetError(
+      'PROFILE_INVALID',
+      `stage ${demanding.name} of ${profile.name} has \`requires\`, and nobody looks at a process that supervises itself`,
+      { next: 'leave `requires` out, and see to it before the stage is entered' },
+    );
   const stages = profile.stages.map((stage) => ({
     ...stage,
     filter: policy(stage.filter),

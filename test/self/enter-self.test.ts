@@ -85,7 +85,13 @@ test('a step that the kernel refuses is told with its errno', async () => {
   expect(said).toMatchObject({ stage: 'working', later: { result: 'SELF_FAILED' } });
 });
 
+const demanding = {
+  ...profile,
+  stages: { working: { ...profile.stages.working, requires: { 'no-children': true, why: 'nobody else' } } },
+};
+
 test.each([
+  ['a stage that requires something of its process', { profile: demanding }, 'PROFILE_INVALID'],
   ['a call that is left to a broker', { profile: 'qemu' }, 'PROFILE_INVALID'],
   ['an unknown stage', { profile, stage: 'none' }, 'STAGE_UNKNOWN'],
   ['an unknown capability', { profile, capabilities: ['CAP_FLY'] }, 'ARGUMENT_INVALID'],
