@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
 import { RatchetError } from '../errors.ts';
+import { tellingRefusals } from '../launch/refused-meanwhile.ts';
 import type { Sandbox } from '../launch/sandbox.ts';
 import { parseGrant } from '../policy/index.ts';
 import { Qemu } from '../qemu/qemu.ts';
 import type { Vmm } from '../vmm/vmm.ts';
 import { type CommandTable, type Controlled, findCommand, row as rowOf } from './command-table.ts';
 import { metricsText } from './metrics.ts';
-import { tellingRefusals } from './refused-meanwhile.ts';
 
 const row = <T>(name: string, schema: z.ZodType<T>, handle: (sandbox: Sandbox<Vmm>, commandArguments: T) => unknown) =>
   rowOf(name, schema, handle);

@@ -2,12 +2,12 @@
 import { z } from 'zod';
 import { RatchetError } from '../errors.ts';
 import type { Group } from '../group/group.ts';
+import { tellingRefusals } from '../launch/refused-meanwhile.ts';
 import type { Sandbox } from '../launch/sandbox.ts';
 import type { Vmm } from '../vmm/vmm.ts';
 import { type CommandTable, type Controlled, findCommand, row as rowOf } from './command-table.ts';
 import { acceptSchema, migrateSchema, performOn, sandboxCommands } from './commands.ts';
 import { metricsText } from './metrics.ts';
-import { tellingRefusals } from './refused-meanwhile.ts';
 
 const row = <T>(name: string, schema: z.ZodType<T>, handle: (group: Group, commandArguments: T) => unknown) =>
   rowOf(name, schema, handle);

@@ -32,6 +32,7 @@ import { killByPidfd } from './kill.ts';
 import type { LaunchOptions } from './options.ts';
 import { OutputTail } from './output-tail.ts';
 import { pinHosts } from './pin-hosts.ts';
+import { RefusalsMeanwhile } from './refused-meanwhile.ts';
 import { Sandbox } from './sandbox.ts';
 import { prepareEmptiers } from './sandbox-layers.ts';
 import { type StagedProcess, startStaged } from './stager.ts';
@@ -119,6 +120,7 @@ export async function launchVmm(
   let staged: StagedProcess | undefined;
   let cgroup: Cgroup | undefined;
   let sandbox: Sandbox<Vmm> | undefined;
+  using refusals = new RefusalsMeanwhile(events);
   try {
     if (layers?.cgroup !== undefined) cgroup = Cgroup.make(layers.cgroup);
     const [ours, theirs] = native.socketPair({ type: 'stream' });
@@ -183,6 +185,7 @@ export async function launchVmm(
     // What went wrong first is told.
     if (sandbox !== undefined) await sandbox.kill().catch(() => undefined);
     else await abandon(staged, cgroup, broker, programs);
+    if (error instanceof RatchetError && error.code === 'VMM_EXITED') refusals.explainDeath(error);
     throw error;
   }
 }

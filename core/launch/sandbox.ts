@@ -8,7 +8,7 @@ import type { CompiledProfile } from '../compiler/index.ts';
 import { RatchetError } from '../errors.ts';
 import { rulesetAt } from '../layers/stage-ruleset.ts';
 import type { OwnedFd } from '../owned-fd.ts';
-import type { ResolvedProfile, ResolvedStage, SyscallCall } from '../policy/types.ts';
+import type { ResolvedProfile, ResolvedStage } from '../policy/types.ts';
 import type { ProgramRunner } from '../programs/runner.ts';
 import { RunningProgram } from '../programs/running-program.ts';
 import type { Lease } from '../qemu/fd-source.ts';
@@ -16,13 +16,14 @@ import type { Qemu } from '../qemu/qemu.ts';
 import { readTasks } from '../stages/tasks.ts';
 import { NothingChanged } from '../stages/tighten.ts';
 import type { Verification } from '../stages/verify.ts';
-import { auditArchOf } from '../tables/index.ts';
 import type { ThreadKeeper } from '../vmm/thread-keeper.ts';
-import type { PreparedVmm, Vmm, VmmHost } from '../vmm/vmm.ts';
+import type { PreparedVmm, Vmm, VmmHost, VmmNeed } from '../vmm/vmm.ts';
+import { assertNeeds } from './assert-needs.ts';
 import type { BrokerKeeper } from './broker-keeper.ts';
 import type { BrokerNamespace } from './broker-namespaces.ts';
 import type { EventStream, SandboxEvent } from './events.ts';
 import { describeExit, type ExitStatus } from './exit-status.ts';
+import { completeRefusal, type FindFeatures } from './feature-finder.ts';
 import { FollowedBroker, tellUnlessDead } from './followed-broker.ts';
 import { type Granting, grantLease, grantMore } from './granting.ts';
 import { KernelRecords } from './kernel-records.ts';
@@ -50,7 +51,7 @@ export interface SandboxParts<V extends Vmm> {
   readonly channelFd: number;
   readonly inheritedFilters: number;
   /** Names of the profile's features that would permit a call in a stage. */
-  readonly featuresFor: (stage: string, call: SyscallCall) => readonly string[];
+  readonly featuresFor: FindFeatures;
   readonly events: EventStream;
   /** Undefined: only its filters confine it. */
   readonly layers: SandboxLayers | undefined;
@@ -165,6 +166,12 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
   /** For the adapter: gives threads that are made later the filters of their role. */
   get threads(): ThreadKeeper {
     return this.#engine;
+  }
+
+  /** For operations of the adapter that would be done and come to nothing. */
+  assertAllows(need: VmmNeed): void {
+    const { name, soak } = this.#resolvedStage;
+    if (soak !== true) assertNeeds([need], this.#parts.profile, [name]);
   }
 
   get #resolvedStage(): ResolvedStage {
@@ -407,13 +414,9 @@ export class Sandbox<V extends Vmm = Qemu> implements VmmHost, AsyncDisposable {
 
   /** The broker knows no roles and no features; a refusal gets them here. */
   #completed(event: BrokerEvent): SandboxEvent {
-    if (event.type !== 'refusal' || event.call === undefined) return event;
-    const { call, ...told } = event;
-    const registers = call.registers.map((register) => BigInt(`0x${register}`));
-    const { arch } = this.#parts.profile;
-    const made = { nr: call.nr, auditArch: auditArchOf(arch), args: registers as unknown as SyscallCall['args'] };
+    if (event.type !== 'refusal') return event;
     const role = event.role ?? this.#roles.lastKnown(event.tid);
-    return { ...told, role, features: this.#parts.featuresFor(event.stage, made) };
+    return completeRefusal(event, { role, arch: this.#parts.profile.arch, featuresFor: this.#parts.featuresFor });
   }
 
   /** Ends what served the VMM. Events come in order: what the broker still had to tell, then the exit, then nothing. */

@@ -10,7 +10,7 @@ export { ExpressionError } from './expression/error.ts';
 export { formatCondition } from './expression/format.ts';
 export type { ConditionContext } from './expression/operands.ts';
 export { parseCondition } from './expression/parse.ts';
-export { featuresThatAllow, type ProfileFeature, readFeatures } from './features.ts';
+export { featuresThatAllow, type ProfileFeature, type RefusedCall, readFeatures } from './features.ts';
 export { ceilingOf, type Grant, parseGrant, withGrants } from './grants.ts';
 export { assertLaunchable } from './launchable.ts';
 export {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { OwnedFd } from '../owned-fd.ts';
 import type { BrokerRequestKind } from '../policy/types.ts';
+import type { VmmNeed } from '../vmm/vmm.ts';
 
 /** A permission for the time of one operation. */
 export interface Lease {
@@ -32,6 +33,8 @@ export interface FdSource {
    * profile itself grants or refuses holds.
    */
   lease(lease: Lease): Promise<AsyncDisposable>;
+  /** @throws RatchetError VMM_ARGUMENT_CONFLICT when the VMM would be refused that from now on. Absent where it is refused nothing. */
+  assertAllows?(need: VmmNeed): void;
   /** Copies of the VMM's own TCP sockets that are connected to the address. Absent where there is no way to them. */
   ownConnections?(address: string): readonly OwnedFd[];
 }

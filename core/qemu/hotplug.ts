@@ -52,6 +52,12 @@ export interface AddedCpu {
   readonly place: Readonly<Record<string, number>>;
 }
 
+const socketNicNeed = {
+  syscall: 'recvfrom',
+  because: 'QEMU receives what comes for a NIC on a socket by recv(3)',
+  next: 'start QEMU with the feature nic-socket (--feature nic-socket), or add the NIC on a tap device',
+} as const;
+
 /** How long the guest may take to let a device go. */
 const unplugTimeoutMs = 30_000;
 
@@ -178,6 +184,8 @@ export class Hotplug {
 
   /** The network backend on a descriptor; returns the tap interface's name. */
   async #addBackend(netdev: string, options: NicOptions, undo: Undo): Promise<string | undefined> {
+    // QEMU adds it all the same, and loses the connection with the first frame.
+    if (!('tap' in options)) this.#fds.assertAllows?.(socketNicNeed);
     if ('fd' in options) {
       await this.#addNetdev(netdev, 'socket', options.fd, undo);
       return undefined;

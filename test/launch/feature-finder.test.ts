@@ -27,10 +27,10 @@ test('the features of the profile are named, and none when it is gone or no prof
   const path = `${folder.path}/p.yaml`;
   writeFileSync(path, text);
   const [known, gone, spoilt] = [featureFinder(path), featureFinder(path), featureFinder(path)];
-  expect(known('start', call)).toEqual(['pipes']);
+  expect(known('start', { call })).toEqual(['pipes']);
   writeFileSync(path, '- no profile');
-  expect(spoilt('start', call)).toEqual([]);
+  expect(spoilt('start', { call })).toEqual([]);
   rmSync(path);
-  expect(gone('start', call)).toEqual([]);
-  expect(known('start', call)).toEqual(['pipes']);
+  expect(gone('start', { call })).toEqual([]);
+  expect(known('start', { call })).toEqual(['pipes']);
 });

@@ -16,9 +16,13 @@ vmm: qemu
 groups: { pipes: [{ allow: [pipe2], why: w }] }
 stages:
   start: { syscalls: [{ allow: [read], why: w }] }
-  running: { syscalls: [{ allow: [read], why: w }] }
+  running:
+    syscalls: [{ allow: [read], why: w }]
+    roles: { vcpu: { why: w, remove: [read], untold: [read] } }
   sealed: { from: running }
 features:
+  reader: { why: books, stages: { running: { roles: { vcpu: { syscalls: [{ allow: [read], why: w }] } } } } }
+  opener: { why: doors, stages: { running: { broker: { open: [{ grant: ['/d/*:ro'], why: w }, { refuse: ['/d/no'], errno: EPERM, why: w }] } } } }
   zebra: { why: stripes, stages: { running: { syscalls: [{ use: [pipes] }, { broker: [connect], why: w }] } } }
   aardvark: { why: ants, stages: { start: { syscalls: [{ allow: [ioctl], when: request == 7, why: w }] } } }
 `;
@@ -32,22 +36,39 @@ describe('the features of a profile', () => {
 
   it('are listed by name with their reasons and places', () => {
     expect(features.map(({ name, why, source }) => [name, why, source.line])).toEqual([
-      ['aardvark', 'ants', 11],
-      ['zebra', 'stripes', 10],
+      ['aardvark', 'ants', 15],
+      ['opener', 'doors', 13],
+      ['reader', 'books', 12],
+      ['zebra', 'stripes', 14],
     ]);
   });
 
   it('tell which of them would permit a call, in their stage and those built on it', () => {
-    expect(featuresThatAllow(features, 'running', call('pipe2'))).toEqual(['zebra']);
-    expect(featuresThatAllow(features, 'sealed', call('pipe2'))).toEqual(['zebra']);
-    expect(featuresThatAllow(features, 'start', call('pipe2'))).toEqual([]);
-    expect(featuresThatAllow(features, 'running', call('connect'))).toEqual(['zebra']);
-    expect(featuresThatAllow(features, 'start', call('ioctl', 3, 7))).toEqual(['aardvark']);
-    expect(featuresThatAllow(features, 'start', call('ioctl', 3, 8))).toEqual([]);
-    expect(featuresThatAllow(features, 'running', call('ptrace'))).toEqual([]);
-    expect(featuresThatAllow(features, 'no-such-stage', call('pipe2'))).toEqual([]);
-    expect(featuresThatAllow(features, 'running', { ...call('pipe2'), auditArch: 0x40000003 })).toEqual([]);
-    expect(featuresThatAllow(features, 'running', { ...call('pipe2'), nr: 9000 })).toEqual([]);
+    expect(featuresThatAllow(features, 'running', { call: call('pipe2') })).toEqual(['zebra']);
+    expect(featuresThatAllow(features, 'sealed', { call: call('pipe2') })).toEqual(['zebra']);
+    expect(featuresThatAllow(features, 'start', { call: call('pipe2') })).toEqual([]);
+    expect(featuresThatAllow(features, 'running', { call: call('connect') })).toEqual(['zebra']);
+    expect(featuresThatAllow(features, 'start', { call: call('ioctl', 3, 7) })).toEqual(['aardvark']);
+    expect(featuresThatAllow(features, 'start', { call: call('ioctl', 3, 8) })).toEqual([]);
+    expect(featuresThatAllow(features, 'running', { call: call('ptrace') })).toEqual([]);
+    expect(featuresThatAllow(features, 'no-such-stage', { call: call('pipe2') })).toEqual([]);
+    expect(featuresThatAllow(features, 'running', { call: { ...call('pipe2'), auditArch: 0x40000003 } })).toEqual([]);
+    expect(featuresThatAllow(features, 'running', { call: { ...call('pipe2'), nr: 9000 } })).toEqual([]);
+  });
+
+  it('tell which of them would permit it to a thread in a role, or grant it', () => {
+    const read = call('read');
+    expect(featuresThatAllow(features, 'running', { call: read, role: 'vcpu' })).toEqual(['reader']);
+    expect(featuresThatAllow(features, 'sealed', { call: read, role: 'vcpu' })).toEqual(['reader']);
+    for (const role of [undefined, 'io'])
+      expect(featuresThatAllow(features, 'running', { call: read, role })).toEqual([]);
+    const opening = (stage: string, path: string, access: 'ro' | 'rw') =>
+      featuresThatAllow(features, stage, { call: call('openat'), open: { path, access } });
+    expect(opening('running', '/d/file', 'ro')).toEqual(['opener']);
+    expect(opening('running', '/d/file', 'rw')).toEqual([]);
+    expect(opening('running', '/e/file', 'ro')).toEqual([]);
+    // What a stage grants it grants alone.
+    expect(opening('sealed', '/d/file', 'ro')).toEqual([]);
   });
 
   it('are not read from a profile that is wrong', () => {
@@ -65,5 +86,14 @@ describe.each(archNames)('the features of the shipped profile on %s', (arch) => 
 
 it('userfaultfd belongs to postcopy and background snapshots', () => {
   const features = loadFeatures('qemu', { arch: 'x86_64' });
-  expect(featuresThatAllow(features, 'running', call('userfaultfd'))).toEqual(['background-snapshot', 'postcopy']);
+  expect(featuresThatAllow(features, 'running', { call: call('userfaultfd') })).toEqual([
+    'background-snapshot',
+    'postcopy',
+  ]);
+});
+
+it('a terminal that may not be opened belongs to pty', () => {
+  const features = loadFeatures('qemu', { arch: 'x86_64' });
+  const open = { path: '/dev/ptmx', access: 'rw' } as const;
+  expect(featuresThatAllow(features, 'running', { call: call('openat'), open })).toEqual(['pty']);
 });
