@@ -11,56 +11,96 @@ interface Elsewhere {
 
 export const elsewhere: readonly Elsewhere[] = [
   {
-    rule: / exit$/,
+    rule: /^\w+ exit$/,
     evidence:
       'a thread that may not end makes the call again and again and takes a processor; no operation fails of it',
     source: 'exit(2); glibc nptl/pthread_create.c, start_thread(): while (1) INTERNAL_SYSCALL_CALL (exit, 0)',
   },
   {
-    rule: / clock_gettime$/,
+    rule: /^\w+ clock_gettime$/,
     evidence: 'the vDSO makes the call itself where it cannot read the clock (Xen, HPET, an unstable TSC)',
     source: 'Linux lib/vdso/gettimeofday.c: __cvdso_clock_gettime() falls back to clock_gettime_fallback()',
   },
   {
-    rule: / ioctl when .*TCGETS2/,
+    rule: /^\w+ ioctl when .*TCGETS2/,
     evidence: 'tcgetattr() and tcsetattr() of glibc 2.42 and later',
     source:
       'glibc 2.42 NEWS: termios with arbitrary baud rates; `npm run matrix -- --debian sid --only pty` (glibc 2.43)',
   },
   {
-    rule: / ioctl when .*FS_IOC_FSGETXATTR/,
+    rule: /^\w+ ioctl when .*FS_IOC_FSGETXATTR/,
     evidence:
       'query-named-block-nodes of QEMU 8.0 and later asks each file for the size of extents it is meant to have',
     source: 'QEMU 8.0 qapi/block-core.json: ImageInfoSpecificFile; `npm run matrix -- --debian trixie --only bitmaps`',
   },
   {
-    rule: / open$/,
+    rule: /^\w+ open$/,
     evidence: 'open() of musl and of glibc before 2.26 is this call',
     source: 'musl src/fcntl/open.c: sys_open(); glibc 2.26 changed to openat',
   },
   {
-    rule: / fstat$/,
+    rule: /^\w+ fstat$/,
     evidence: 'fstat() of musl, of glibc before 2.33 and of 2.39 and later; glibc 2.36 here uses newfstatat',
     source:
       'glibc sysdeps/unix/sysv/linux/fstat64.c; musl src/stat/fstatat.c; `npm run matrix -- --debian trixie` (glibc 2.41)',
   },
   {
-    rule: / exit_group$/,
+    rule: /^\w+ exit_group$/,
     evidence:
       'the process ends; a test that takes it away ends by a signal instead, with the same status for all others',
     source: 'exit_group(2); glibc _exit() executes HLT when it is refused',
   },
   {
-    rule: / seccomp when /,
+    rule: /^\w+ seccomp when /,
     evidence: 'the launcher installs each later stage by it; without it `sealed` cannot be entered, nor roles be given',
     source: 'core/policy/launchable.ts refuses such a profile before anything is started (test/policy)',
   },
   {
-    rule: /^io /,
+    rule: /^vcpu ioctl when .*TUNSETOFFLOAD/,
     evidence:
-      'a node on an iothread may be a file of any format or a connection (NBD), which workers of this thread make again when it is lost; the row here has a raw file',
+      "a guest's driver sets here what may come to it in segments longer than a frame; refused, all comes in frames, as it may on a busy machine anyway, so that no row can tell",
+    source: 'QEMU 7.2 net/tap-linux.c: tap_fd_set_offload(); hw/net/virtio-net.c: virtio_net_set_features()',
+  },
+  {
+    rule: /^vcpu ioctl when .*TIOCMGET/,
+    evidence:
+      'a serial port of the host has these lines; the pseudo-terminal here has none, and says so as a refusal does',
+    source: 'QEMU 7.2 hw/char/serial.c: serial_update_msl(); chardev/char-serial.c: tty_serial_ioctl()',
+  },
+  {
+    rule: /^(vcpu|io) munmap$/,
+    evidence:
+      'blocks of the allocator of 128 KB and more, and stacks of coroutines beyond those that are kept, go back by it; without, QEMU grows with each large request',
     source:
-      'QEMU 7.2 block/nbd.c: nbd_co_do_establish_connection(); util/thread-pool.c: workers are made by the thread that has work',
+      'glibc malloc/malloc.c: munmap_chunk(); QEMU 7.2 util/qemu-coroutine.c, util/oslib-posix.c: qemu_free_stack()',
+  },
+  {
+    rule: /^\w+ rt_sigreturn$/,
+    evidence:
+      'ends a signal handler, in whichever thread that is; QEMU blocks all signals that can be blocked on iothreads, and SIGBUS (memory that the host has lost) cannot be',
+    source:
+      'QEMU 7.2 util/qemu-thread-posix.c: qemu_thread_create() blocks all; softmmu/cpus.c: sigbus_handler(); sigreturn(2)',
+  },
+  {
+    rule: /^aio-native: process io_destroy$/,
+    evidence:
+      'an iothread that ends with such a disk gives its context back; without, the kernel keeps it until QEMU ends',
+    source: 'QEMU 7.2 block/linux-aio.c: laio_cleanup()',
+  },
+  {
+    rule: /^dbus-display: process setsockopt when /,
+    evidence: 'a GLib that takes who its client is from a message, as older ones do; 2.74 here asks the socket',
+    source: 'GLib gio/gdbusauth.c: g_unix_connection_receive_credentials()',
+  },
+  {
+    rule: /^iothreads: process epoll_pwait$/,
+    evidence: 'epoll_wait() where there is no such call, and of musl; glibc on x86_64 makes epoll_wait',
+    source: 'glibc sysdeps/unix/sysv/linux/epoll_wait.c; musl src/linux/epoll.c',
+  },
+  {
+    rule: /^(vhost-user|virtiofs): vcpu poll$/,
+    evidence: 'QEMU 7.2.0 waits for the answer in a main loop of its own; later ones do not',
+    source: 'QEMU 7.2.0 hw/virtio/vhost-user.c: vhost_user_read(), reverted in 8.0 and by the updates of 7.2',
   },
 ];
 
@@ -92,4 +132,15 @@ export const featuresElsewhere: Readonly<Record<string, { readonly evidence: str
     source: 'musl src/thread/pthread_kill.c, src/time/nanosleep.c',
   },
   membarrier: { evidence: 'a QEMU built with --enable-membarrier', source: 'QEMU util/sys_membarrier.c' },
+};
+
+/** Where no refusal is told of, and why. */
+export const unnamedFeatures: Readonly<Record<string, string>> = {
+  balloon:
+    'the refusal is quiet, since the allocator makes the same call in every thread that ends. No operation fails of it',
+  discard:
+    'the refusal is quiet, since it says what a file system without holes says; QEMU writes zeroes then, or lets discards be',
+  'io-uring':
+    "the refusal is quiet, since QEMU makes the call for each event loop and goes on without. QEMU's error has io_uring in it",
+  iothreads: 'the refusal is quiet, since QEMU goes on by ppoll. No operation fails of it',
 };

@@ -5,8 +5,9 @@ import { describe, expect, test } from 'vitest';
 import { summarizeFilter } from '../../core/policy/index.ts';
 import { loadProfile } from '../../core/profile-files.ts';
 import { packagePath } from '../../native/package-path.ts';
-import { abridged, documentedRules, documentPath } from './document.ts';
-import { allRules, runWithout, runWithoutFeatures } from './removal.ts';
+import { abridged, documentedKeys, documentPath } from './document.ts';
+import { featureNames, runWithoutFeature } from './features.ts';
+import { allRules, featureRuleKey, rulesOfFeature, runWithout } from './removal.ts';
 import { runningStage } from './rules.ts';
 
 const document = readFileSync(packagePath(documentPath), 'utf8');
@@ -25,8 +26,16 @@ describe('the base of stage running', () => {
 });
 
 describe(documentPath, () => {
-  test('has exactly the rules of the profile', () => {
-    expect(documentedRules(document)).toEqual(allRules().map(({ key }) => abridged(key)));
+  test('has exactly the rules of the profile, its features and their rules', () => {
+    const ofFeatures = featureNames.flatMap((feature) =>
+      rulesOfFeature(feature).map((rule) => featureRuleKey(feature, rule)),
+    );
+    expect(documentedKeys(document)).toEqual([allRules().map(abridged), featureNames, ofFeatures.map(abridged)]);
+  });
+
+  test('leaves it open of no rule of the base and of no feature what it is for, nor why nothing names it', () => {
+    const [open] = document.split('# What each rule of a feature is for');
+    expect(open?.split('\n').filter((line) => /open: no row|nothing: open/.test(line))).toEqual([]);
   });
 });
 
@@ -42,10 +51,22 @@ describe('without one rule', () => {
     expect(await runWithout(undefined, 'block: NBD client: unix (transparent)')).toMatchObject({ outcome: 'works' });
   });
 
-  test('without its feature a row fails', { timeout: 120_000 }, async () => {
-    expect(await runWithoutFeatures('block: raw image, aio=native (transparent)')).toMatchObject({
-      outcome: 'failed',
-      detail: expect.stringContaining('Unable to use native AIO'),
-    });
-  });
+  test.each([
+    ['aio-native', 'block: raw image, aio=native (transparent)', /Unable to use native AIO/],
+    ['pty', 'chardev: pty (transparent)', /Failed to create PTY/],
+  ])(
+    '%s: without it a row fails, the event and the error name it, and QEMU and its guest go on',
+    {
+      timeout: 120_000,
+    },
+    async (feature, row, detail) => {
+      expect(await runWithoutFeature(feature, row)).toEqual({
+        outcome: 'failed',
+        detail: expect.stringMatching(detail),
+        inEvent: true,
+        inError: true,
+        harm: undefined,
+      });
+    },
+  );
 });

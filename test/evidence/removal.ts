@@ -4,19 +4,32 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { load as parse } from 'js-yaml';
+import type { ResolvedStage } from '../../core/policy/types.ts';
 import { loadProfile } from '../../core/profile-files.ts';
 import { packagePath } from '../../native/package-path.ts';
 import { areas } from '../matrix/areas.ts';
-import type { Row } from '../matrix/row.ts';
+import { type Area, type Row, rowName } from '../matrix/row.ts';
 import { type RowResult, runRows } from '../matrix/runner.ts';
 import { SyscallRecorder } from '../matrix/syscalls.ts';
 import type { Vm } from '../matrix/vm.ts';
 import { elsewhere, featuresElsewhere } from './elsewhere.ts';
-import { permittingRules, ruleKey, rulesUsed, runningStage, withoutRule } from './rules.ts';
+import { ownAreas } from './rows/index.ts';
+import {
+  permittingRules,
+  ruleKey,
+  rulesUsed,
+  runningStage,
+  stageOf,
+  withoutRule,
+  writtenBroker,
+  writtenFilter,
+} from './rules.ts';
+
+/** Those of the matrix, and the evidence's own. */
+export const allAreas: readonly Area[] = [...areas, ...ownAreas];
 
 export interface Evidence {
   readonly key: string;
-  readonly why: string;
   /** What was lost without the rule, and in which row; or why no row of this machine shows it. */
   readonly lost:
     | { readonly row: string; readonly how: string }
@@ -24,13 +37,12 @@ export interface Evidence {
     | undefined;
 }
 
-/** Rows on the base profile that work here and can be followed, by name. */
+/** Rows that work here and can be followed, by name. */
 export const candidates: ReadonlyMap<string, Row> = new Map(
-  areas.flatMap(({ area, rows }) =>
-    rows
-      .filter((row) => (row.features ?? []).length === 0 && row.limit === undefined && row.untraced !== true)
-      .filter((row) => row.missing?.() === undefined)
-      .map((row) => [`${area}: ${row.operation} (${row.way})`, row] as const),
+  allAreas.flatMap((area) =>
+    area.rows
+      .filter((row) => row.limit === undefined && row.untraced !== true && row.missing?.() === undefined)
+      .map((row) => [rowName(area, row), row] as const),
   ),
 );
 
@@ -41,18 +53,19 @@ export async function recordUses(
   wanted: (name: string, row: Row) => boolean,
   onResult: (result: RowResult) => void,
 ): Promise<Uses> {
-  const stage = runningStage(loadProfile('qemu'));
   const uses = new Map<string, ReadonlySet<string>>();
   await inFolder(async (folder) => {
     await using recorder = new SyscallRecorder(folder);
-    await runRows(areas, {
+    await runRows(allAreas, {
       folder,
       workSeconds: 1,
       wanted: (name, row) => candidates.has(name) && wanted(name, row),
       recorder,
       afterRow: async (name, vms) => {
         const roles = await rolesOf(vms);
-        const calls = recorder.takeCalls().map((call) => ({ ...call, role: roles.get(call.tid ?? 0) ?? 'process' }));
+        const parents = recorder.parents();
+        const calls = recorder.takeCalls().map((call) => ({ ...call, role: roleOf(call.tid, roles, parents) }));
+        const stage = stageWith(candidates.get(name)?.features ?? []);
         uses.set(name, new Set(calls.flatMap((call) => rulesUsed(stage, call))));
       },
       onResult,
@@ -68,69 +81,61 @@ async function rolesOf(vms: Iterable<Vm>): Promise<ReadonlyMap<number, string>> 
   return found;
 }
 
-/** The rows that want features and work here, by the feature that they show. */
-export const featureRows: ReadonlyMap<string, readonly string[]> = (() => {
-  const found = new Map<string, string[]>();
-  for (const { area, rows } of areas)
-    for (const row of rows)
-      if (row.limit === undefined && row.missing?.() === undefined)
-        for (const feature of row.features ?? [])
-          found.set(feature, [...(found.get(feature) ?? []), `${area}: ${row.operation} (${row.way})`]);
-  return found;
-})();
-
-/** The row's result when the VM is launched without the features that it wants. */
-export async function runWithoutFeatures(name: string): Promise<RowResult> {
-  const plain = areas.map(({ area, rows }) => ({ area, rows: rows.map((row) => ({ ...row, features: [] })) }));
-  let result: RowResult | undefined;
-  await inFolder((folder) =>
-    runRows(plain, {
-      folder,
-      workSeconds: 1,
-      wanted: (each) => each === name,
-      onResult: (each) => {
-        result = each;
-      },
-    }),
-  );
-  if (result === undefined) throw new Error(`there is no row "${name}"`);
-  return result;
-}
-
-/** One feature: the first of its rows that fails without it, best one that loses its effect. */
-export async function removeFeature(feature: string): Promise<Evidence> {
-  const rule = { key: feature, why: '' };
-  let refused: Evidence | undefined;
-  for (const row of featureRows.get(feature) ?? []) {
-    const { outcome, detail } = await runWithoutFeatures(row);
-    if (outcome !== 'failed') continue;
-    const named = detail.includes(`--feature ${feature}`) ? '; the event names the feature' : '';
-    const shown = { ...rule, lost: { row, how: `${inShort(detail)}${named}` } };
-    if (!isRefusalOnly(detail)) return shown;
-    refused ??= shown;
+/** A thread without a role of its own has the filters of the thread that made it. */
+function roleOf(
+  tid: number | undefined,
+  roles: ReadonlyMap<number, string>,
+  parents: ReadonlyMap<number, number>,
+): string {
+  for (let each = tid; each !== undefined; each = parents.get(each)) {
+    const role = roles.get(each);
+    if (role !== undefined) return role;
   }
-  if (refused !== undefined) return refused;
-  const known = featuresElsewhere[feature];
-  if (known === undefined) return { ...rule, lost: undefined };
-  return { ...rule, lost: { elsewhere: known.evidence, source: known.source } };
+  return 'process';
 }
 
-/** The row's result when QEMU is without the rule; undefined: when every rule is written by itself and none is missing. */
+/** The row's result when QEMU is without the rule; undefined: when every rule is written by itself and none is missing. Its features are part of the profile. */
 export async function runWithout(key: string | undefined, name: string): Promise<RowResult> {
+  const features = candidates.get(name)?.features ?? [];
+  return await runOne(name, { features: [], profile: profileWithout(key, features) });
+}
+
+function profileWithout(key: string | undefined, features: readonly string[]): Readonly<Record<string, unknown>> {
   const profile = parse(readFileSync(packagePath('profiles/qemu.yaml'), 'utf8')) as {
     $schema?: string;
     readonly stages: Record<string, object>;
   };
   delete profile.$schema;
-  const stage = runningStage(loadProfile('qemu'));
-  profile.stages['running'] = { ...profile.stages['running'], ...withoutRule(stage, key) };
+  const resolved = loadProfile('qemu', { features });
+  const [start, running] = [stageOf(resolved, 'start'), runningStage(resolved)];
+  const { stages } = profile;
+  stages['start'] = { ...stages['start'], syscalls: writtenFilter(start.filter), broker: writtenBroker(start) };
+  stages['running'] = { ...stages['running'], ...withoutRule(running, key), broker: writtenBroker(running) };
   // A profile that is not valid shows nothing.
   loadProfile(profile);
+  return profile;
+}
+
+/** One row, on machines of its own. */
+export async function runOne(
+  name: string,
+  options: {
+    /** Instead of those that the row wants. */
+    readonly features?: readonly string[];
+    readonly profile?: Readonly<Record<string, unknown>>;
+    readonly afterFailure?: (vms: Iterable<Vm>) => Promise<void>;
+  } = {},
+): Promise<RowResult> {
+  const { features, ...others } = options;
+  const chosen = allAreas.map((area) => ({
+    ...area,
+    rows: area.rows.map((row) => (features === undefined || rowName(area, row) !== name ? row : { ...row, features })),
+  }));
   let result: RowResult | undefined;
   await inFolder((folder) =>
-    runRows(areas, {
+    runRows(chosen, {
+      ...others,
       folder,
-      profile,
       workSeconds: 1,
       wanted: (each) => each === name,
       onResult: (each) => {
@@ -143,37 +148,64 @@ export async function runWithout(key: string | undefined, name: string): Promise
 }
 
 /** One rule: tries the rows that used it, cheapest first, until one loses its effect, and not only sees the refusal. */
-export async function removeRule(
-  rule: { readonly key: string; readonly why: string },
-  rows: readonly string[],
-): Promise<Evidence> {
+export async function removeRule(rule: string, rows: readonly string[], feature?: string): Promise<Evidence> {
+  const key = feature === undefined ? rule : featureRuleKey(feature, rule);
   let refused: Evidence | undefined;
   for (const row of rows) {
-    const { outcome, detail } = await runWithout(rule.key, row);
-    if (outcome !== 'failed') continue;
-    const shown = { ...rule, lost: { row, how: inShort(detail) } };
+    const { outcome, detail } = await runWithout(rule, row);
+    if (outcome !== 'failed' || !(await isForTheRule(detail, row))) continue;
+    const shown = { key, lost: { row, how: inShort(detail) } };
     if (!isRefusalOnly(detail)) return shown;
     refused ??= shown;
   }
   if (refused !== undefined) return refused;
-  const known = elsewhere.find(({ rule: pattern }) => pattern.test(rule.key));
-  if (known === undefined) return { ...rule, lost: undefined };
-  return { ...rule, lost: { elsewhere: known.evidence, source: known.source } };
+  const known = featuresElsewhere[feature ?? ''] ?? elsewhere.find(({ rule: pattern }) => pattern.test(key));
+  if (known === undefined) return { key, lost: undefined };
+  return { key, lost: { elsewhere: known.evidence, source: known.source } };
 }
 
-export function allRules(): readonly { readonly key: string; readonly why: string }[] {
-  return permittingRules(runningStage(loadProfile('qemu'))).map((rule) => ({ key: ruleKey(rule), why: rule.why }));
+/** A refusal or QEMU's end says so by itself. Any other failure may be the busy machine's: the row has to work there with all rules. */
+async function isForTheRule(detail: string, row: string): Promise<boolean> {
+  if (/-E[A-Z]+ in thread|not permitted|QEMU has ended|the VM ended/.test(detail)) return true;
+  const known = worksWithAll.get(row) ?? runWithout(undefined, row).then(({ outcome }) => outcome === 'works');
+  worksWithAll.set(row, known);
+  return await known;
+}
+const worksWithAll = new Map<string, Promise<boolean>>();
+
+/** The keys of the base's rules. */
+export function allRules(): readonly string[] {
+  return permittingRules(stageWith([])).map(ruleKey);
 }
 
-function isRefusalOnly(detail: string): boolean {
+/** Those of the rules that a feature adds. What it adds to the stage holds in roles too: of these only what it adds to a role alone. */
+export function rulesOfFeature(feature: string): readonly string[] {
+  const base = new Set(allRules());
+  const added = permittingRules(stageWith([feature])).filter((rule) => !base.has(ruleKey(rule)));
+  const ofStage = new Set(added.filter(({ role }) => role === 'process').map(ruleKey));
+  const keys = added.filter((rule) => rule.role === 'process' || !ofStage.has(ruleKey({ ...rule, role: 'process' })));
+  return [...new Set(keys.map(ruleKey))];
+}
+
+/** What the document calls a rule of a feature. */
+export function featureRuleKey(feature: string, rule: string): string {
+  return `${feature}: ${rule}`;
+}
+
+function stageWith(features: readonly string[]): ResolvedStage {
+  return runningStage(loadProfile('qemu', { features }));
+}
+
+export function isRefusalOnly(detail: string): boolean {
   return detail.startsWith('Error: refused: ');
 }
 
 /** The first line, without what differs from run to run. */
-function inShort(detail: string): string {
+export function inShort(detail: string): string {
   const [line = ''] = detail.split('\n');
   return line
     .replace(/^(Ratchet)?Error: /, '')
+    .replace(/ - meanwhile the VMM was refused .*$/, '')
     .replace(/^refused: (\w+)\(.*?\) = -(\w+) in thread (\S+).*$/, 'the row does its work, and $1 is refused with $2')
     .replaceAll(/\/tmp\/rm-\w+/g, '')
     .replaceAll(/\b\d{3,}\b/g, 'N')

@@ -25,10 +25,14 @@ export function ruleKey({ role, call, when }: PermittingRule): string {
   return `${role} ${call}${when === '' ? '' : ` when ${when}`}`;
 }
 
+export function stageOf(profile: ResolvedProfile, wanted: string): ResolvedStage {
+  const found = profile.stages.find(({ name }) => name === wanted);
+  if (found === undefined) throw new Error(`profile ${profile.name} has no stage ${wanted}`);
+  return found;
+}
+
 export function runningStage(profile: ResolvedProfile): ResolvedStage {
-  const running = profile.stages.find(({ name }) => name === 'running');
-  if (running === undefined) throw new Error(`profile ${profile.name} has no stage running`);
-  return running;
+  return stageOf(profile, 'running');
 }
 
 /** All permitting rules; of a role only what differs in nothing from the stage's own, since a role can only take away. */
@@ -66,16 +70,11 @@ export function rulesUsed(stage: ResolvedStage, { role, name, args }: ObservedCa
 export function withoutRule(stage: ResolvedStage, key: string | undefined): Readonly<Record<string, unknown>> {
   let found = false;
   const written = (role: string, filter: FilterPolicy): readonly object[] =>
-    filter.syscalls.flatMap(({ name, rules, otherwiseRule }) =>
-      [...rules, ...(otherwiseRule === undefined ? [] : [otherwiseRule])]
-        .filter((rule) => {
-          const gone =
-            permits(rule.action) && ruleKey({ role, call: name, when: tidy(rule.whenText), why: '' }) === key;
-          found ||= gone;
-          return !gone;
-        })
-        .map((rule) => writtenRule(name, rule, rule === otherwiseRule)),
-    );
+    writtenFilter(filter, (name, rule) => {
+      const gone = permits(rule.action) && ruleKey({ role, call: name, when: tidy(rule.whenText), why: '' }) === key;
+      found ||= gone;
+      return !gone;
+    });
   const syscalls = written('process', stage.filter);
   // Whatever a role lacks then, nobody has to be told: the row fails.
   const untold = [...untoldOfRoles];
@@ -87,6 +86,31 @@ export function withoutRule(stage: ResolvedStage, key: string | undefined): Read
   );
   if (!found && key !== undefined) throw new Error(`stage ${stage.name} has no rule "${key}"`);
   return { syscalls, roles };
+}
+
+/** The rules of a filter as a profile writes them, each by itself. */
+export function writtenFilter(
+  { syscalls }: FilterPolicy,
+  stays: (call: string, rule: Rule) => boolean = () => true,
+): readonly object[] {
+  return syscalls.flatMap(({ name, rules, otherwiseRule }) =>
+    [...rules, ...(otherwiseRule === undefined ? [] : [otherwiseRule])]
+      .filter((rule) => stays(name, rule))
+      .map((rule) => writtenRule(name, rule, rule === otherwiseRule)),
+  );
+}
+
+/** The broker's rules of a stage as a profile writes them. */
+export function writtenBroker({ broker }: ResolvedStage): Readonly<Record<string, readonly object[]>> {
+  const rows: Record<string, object[]> = {};
+  for (const { request, target, refuseErrno, mayGrant, why } of broker) {
+    const row =
+      refuseErrno === undefined
+        ? { [mayGrant === true ? 'may-grant' : 'grant']: [target], why }
+        : { refuse: [target], errno: errnoName(refuseErrno), why };
+    rows[request] = [...(rows[request] ?? []), row];
+  }
+  return rows;
 }
 
 /** A role permits nothing that its stage does not: what was taken from the stage goes from its roles too. */

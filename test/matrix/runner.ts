@@ -34,6 +34,8 @@ export async function runRows(
     readonly recorder?: SyscallRecorder;
     /** A row that works is done and its machines are still there. */
     readonly afterRow?: (name: string, vms: Iterable<Vm>) => Promise<void>;
+    /** A row that failed, before its machines are ended. */
+    readonly afterFailure?: (vms: Iterable<Vm>) => Promise<void>;
     readonly onResult: (result: RowResult) => void;
   },
 ): Promise<void> {
@@ -60,6 +62,7 @@ interface Running {
   readonly workSeconds: number;
   readonly recorder?: SyscallRecorder;
   readonly afterRow?: (name: string, vms: Iterable<Vm>) => Promise<void>;
+  readonly afterFailure?: (vms: Iterable<Vm>) => Promise<void>;
 }
 
 async function runRow(machines: Machines, running: Running): Promise<RowResult> {
@@ -86,7 +89,12 @@ async function runRow(machines: Machines, running: Running): Promise<RowResult> 
         if (row.untraced !== true) await recorder?.watch(vm);
       },
     });
-    await row.run(scene);
+    try {
+      await row.run(scene);
+    } catch (error) {
+      await running.afterFailure?.(scene.vms);
+      throw error;
+    }
     for (const vm of scene.vms) await checkHealth(vm, row, before.get(vm) ?? 0);
     await running.afterRow?.(name, scene.vms);
     return result(row.limit === undefined ? 'works' : 'limited');

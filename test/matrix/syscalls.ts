@@ -14,6 +14,8 @@ interface Trace {
   readBytes: number;
 }
 
+const madeThread = /^(\d+) +(?:clone\(|<\.\.\. clone resumed>).*= 0x([0-9a-f]+)$/gm;
+
 /** Follows VMs with strace and tells which system calls they made. A VM that is watched cannot be moved to another stage. */
 export class SyscallRecorder implements AsyncDisposable {
   readonly #folder: string;
@@ -57,6 +59,15 @@ export class SyscallRecorder implements AsyncDisposable {
           return call === undefined ? [] : [{ ...call, vm }];
         }),
     );
+  }
+
+  /** Which thread made which, of all VMs: a thread has the filters of the one that made it. */
+  parents(): ReadonlyMap<number, number> {
+    const found = new Map<number, number>();
+    for (const { file } of this.#traces.values())
+      for (const [, parent, child] of readFileSync(file, 'latin1').matchAll(madeThread))
+        found.set(Number.parseInt(child ?? '', 16), Number(parent));
+    return found;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

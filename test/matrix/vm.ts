@@ -4,6 +4,7 @@ import { GuestConsole } from '../../core/demo/guest-console.ts';
 import type { SandboxEvent } from '../../core/launch/events.ts';
 import { launch } from '../../core/launch/launch.ts';
 import type { LaunchOptions } from '../../core/launch/options.ts';
+import { tellingRefusals } from '../../core/launch/refused-meanwhile.ts';
 import type { Sandbox } from '../../core/launch/sandbox.ts';
 import { OwnedFd } from '../../core/owned-fd.ts';
 import { native } from '../../native/index.ts';
@@ -84,13 +85,16 @@ export class Vm implements AsyncDisposable {
     if (this.#ended !== undefined) throw new Error(`the VM ended: ${this.#ended}`);
   }
 
-  /** Any QMP command; descriptors go along. */
+  /** Any QMP command; descriptors go along. Its error tells of refusals, as that of a command of `ratchet ctl` does. */
   async qmp<T = unknown>(
     command: string,
     args: Readonly<Record<string, unknown>> = {},
     fds: readonly number[] = [],
   ): Promise<T> {
-    return (await this.sandbox.vmm.qmp.executeAny(command, args, { fds })) as T;
+    return await tellingRefusals(
+      this.sandbox,
+      async () => (await this.sandbox.vmm.qmp.executeAny(command, args, { fds })) as T,
+    );
   }
 
   /** Repeats a query until its answer fits. */
@@ -111,9 +115,11 @@ export class Vm implements AsyncDisposable {
 
   /** A line of the human monitor. It prints errors rather than failing: any answer but the expected one throws. */
   async hmp(line: string, expected: RegExp = /^$/): Promise<string> {
-    const answer = (await this.sandbox.vmm.hmp(line)).trim();
-    if (!expected.test(answer)) throw new Error(`${line}: ${answer}`);
-    return answer;
+    return await tellingRefusals(this.sandbox, async () => {
+      const answer = (await this.sandbox.vmm.hmp(line)).trim();
+      if (!expected.test(answer)) throw new Error(`${line}: ${answer}`);
+      return answer;
+    });
   }
 
   /** What a shell command of the Linux guest printed. @throws when its exit status is not 0. */

@@ -24,7 +24,7 @@ test('the units of a profile are what systemd understands, without a word of it 
     '--unit',
     'qemu',
     '--feature',
-    'vnc',
+    'spice',
     '-o',
     folder.path,
   );
@@ -32,7 +32,7 @@ test('the units of a profile are what systemd understands, without a word of it 
   expect(verify('ratchet@.service')).toEqual({ status: 0, stderr: '' });
   expect(verify('ratchet@.socket')).toEqual({ status: 0, stderr: '' });
   const text = readFileSync(folder.file('ratchet@.service'), 'utf8');
-  expect(text).toContain('main.js run --profile qemu --feature vnc $RATCHET -- $VMM\n');
+  expect(text).toContain('main.js run --profile qemu --feature spice $RATCHET -- $VMM\n');
   expect(text).toContain('DeviceAllow=/dev/kvm rw\n');
   // The same check sees a mistake.
   folder.write('wrong.service', text.replace('Delegate=yes', 'Delegated=yes'));

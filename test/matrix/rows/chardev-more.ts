@@ -11,7 +11,7 @@ import { addPort, talk } from '../support/port.ts';
 import type { Vm } from '../vm.ts';
 
 /** A pseudo-terminal of another QEMU: its path, and its other end. */
-async function foreignTerminal(scene: Scene): Promise<{ readonly path: string; readonly peer: Peer }> {
+export async function foreignTerminal(scene: Scene): Promise<{ readonly path: string; readonly peer: Peer }> {
   const owner = await scene.start('counter', { args: ['-chardev', 'pty,id=pty'] });
   const chardevs = await owner.qmp<readonly { readonly label: string; readonly filename: string }[]>('query-chardev');
   const path = chardevs.find(({ label }) => label === 'pty')?.filename.replace(/^pty:/, '') ?? '';

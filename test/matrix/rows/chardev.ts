@@ -125,7 +125,6 @@ const sockets: readonly Row[] = [
     operation: 'socket server: TLS over tcp',
     longOnly: true,
     way: 'transparent',
-    features: ['tls'],
     run: async (scene) => {
       const folder = scene.path();
       makeCertificates(folder);

@@ -24,7 +24,6 @@ export const debugRows: readonly Row[] = [
   {
     operation: 'gdbserver on tcp',
     way: 'transparent',
-    features: ['gdbserver'],
     run: async (scene) => {
       const vm = await scene.counter();
       await vm.hmp(`gdbserver tcp:127.0.0.1:${portNumber}`, /Waiting for gdb/);
@@ -36,7 +35,6 @@ export const debugRows: readonly Row[] = [
   {
     operation: 'gdbserver on a chardev with a socket of the broker',
     way: 'fd',
-    features: ['gdbserver'],
     run: async (scene) => {
       const vm = await scene.counter();
       const path = scene.path();
@@ -146,7 +144,6 @@ export const debugRows: readonly Row[] = [
   {
     operation: 'names of threads that are made later (debug-threads=on)',
     way: 'in-process',
-    features: ['iothreads'],
     longOnly: true,
     run: async (scene) => {
       const vm = await scene.start('counter', { args: ['-name', 'vm,debug-threads=on'] });

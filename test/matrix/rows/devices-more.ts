@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { statusField, waitFor } from '../../launch/processes.ts';
 import type { Row } from '../row.ts';
+import type { Scene } from '../scene.ts';
 import { makeImage } from '../support/block.ts';
 import { makeCertificates } from '../support/certificates.ts';
 import { unplug } from '../support/disk.ts';
@@ -78,16 +79,19 @@ const given: readonly Row[] = [
     way: 'in-process',
     features: ['balloon'],
     longOnly: true,
-    run: async (scene) => {
-      const vm = await scene.start('linux', { args: ['-device', 'virtio-balloon-pci'] });
-      await vm.shell('dd if=/dev/zero of=/tmp/big bs=1M count=80 2>/dev/null; rm /tmp/big');
-      const resident = (): number => Number((statusField(vm.sandbox.pid, 'VmRSS') ?? '').replace(/\D/g, ''));
-      const full = resident();
-      await vm.qmp('balloon', { value: 128 * megabyte });
-      await waitFor('less memory of QEMU', () => resident() < full - 40_000, guestMs);
-    },
+    run: (scene) => inflateBalloon(scene),
   },
 ];
+
+/** @throws when the host does not have the guest's memory back. */
+export async function inflateBalloon(scene: Scene, ...args: readonly string[]): Promise<void> {
+  const vm = await scene.start('linux', { args: [...args, '-device', 'virtio-balloon-pci'] });
+  await vm.shell('dd if=/dev/zero of=/tmp/big bs=1M count=80 2>/dev/null; rm /tmp/big');
+  const resident = (): number => Number((statusField(vm.sandbox.pid, 'VmRSS') ?? '').replace(/\D/g, ''));
+  const full = resident();
+  await vm.qmp('balloon', { value: 160 * megabyte });
+  await waitFor('less memory of QEMU', () => resident() < full - 40_000, guestMs);
+}
 
 const secrets: readonly Row[] = [
   {

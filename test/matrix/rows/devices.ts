@@ -54,7 +54,6 @@ const disks: readonly Row[] = [
   {
     operation: 'virtio-blk on an iothread that is added too',
     way: 'transparent',
-    features: ['iothreads'],
     run: async (scene) => {
       const vm = await scene.linux();
       const image = makeImage(scene.path());

@@ -8,7 +8,6 @@ import { Listener, Peer } from '../support/peer.ts';
 import { seePicture } from '../support/rfb.ts';
 import type { Vm } from '../vm.ts';
 
-const features = ['vnc'] as const;
 const port = 5944;
 
 /** VNC has to be there from the start; where it listens may change later. */
@@ -21,7 +20,6 @@ const vnc: readonly Row[] = [
   {
     operation: 'VNC client of a socket that QEMU listened on from the start',
     way: 'in-process',
-    features,
     run: async (scene) => {
       const { path } = await withVnc(scene);
       await seePicture(Peer.connect({ path }));
@@ -31,7 +29,6 @@ const vnc: readonly Row[] = [
     (kind): Row => ({
       operation: `VNC listens on another address: ${kind}`,
       way: 'transparent',
-      features,
       run: async (scene) => {
         const { vm } = await withVnc(scene);
         const path = scene.path();
@@ -44,7 +41,6 @@ const vnc: readonly Row[] = [
   {
     operation: 'VNC listens on a socket of the broker',
     way: 'fd',
-    features,
     run: async (scene) => {
       const { vm } = await withVnc(scene);
       const path = scene.path();
@@ -57,7 +53,6 @@ const vnc: readonly Row[] = [
   {
     operation: 'VNC client on a connection of the broker (add_client)',
     way: 'fd',
-    features,
     longOnly: true,
     run: async (scene) => {
       const { vm } = await withVnc(scene);
@@ -72,7 +67,6 @@ const vnc: readonly Row[] = [
   {
     operation: 'VNC password: set, right, wrong',
     way: 'in-process',
-    features,
     run: async (scene) => {
       const { vm, path } = await withVnc(scene, ',password=on');
       await vm.qmp('set_password', { protocol: 'vnc', password: 'sesame' });
@@ -83,7 +77,6 @@ const vnc: readonly Row[] = [
   {
     operation: 'VNC with TLS',
     way: 'in-process',
-    features,
     run: async (scene) => {
       const folder = scene.path();
       makeCertificates(folder);

@@ -15,7 +15,7 @@ import {
 } from '../support/migrate.ts';
 import { giveSockets } from './migration-fd.ts';
 
-const missing = (): string | undefined => {
+export const missingKvm = (): string | undefined => {
   try {
     accessSync('/dev/kvm', constants.W_OK);
     return undefined;
@@ -36,7 +36,7 @@ const moves: readonly Row[] = (
   ([operation, kind, settings]): Row => ({
     operation,
     way: 'transparent',
-    missing,
+    missing: missingKvm,
     run: async (scene) => {
       const uri = kind === 'tcp' ? 'tcp:127.0.0.1:4444' : `unix:${scene.path()}`;
       await moveBy(await startPair(scene, { accelerator }), uri, settings);
@@ -48,7 +48,7 @@ export const kvm: readonly Row[] = [
   {
     operation: 'a guest with timer, serial line and memory: stop, cont, reset',
     way: 'in-process',
-    missing,
+    missing: missingKvm,
     run: async (scene) => {
       const vm = await scene.start('counter', { accelerator });
       const first = await vm.guestGoesOn();
@@ -65,7 +65,7 @@ export const kvm: readonly Row[] = [
   {
     operation: 'migration: sockets of the broker',
     way: 'fd',
-    missing,
+    missing: missingKvm,
     longOnly: true,
     run: async (scene) => {
       const pair = await startPair(scene, { accelerator });
@@ -80,7 +80,7 @@ export const kvm: readonly Row[] = [
   {
     operation: 'NIC and disk (hotplug)',
     way: 'fd',
-    missing,
+    missing: missingKvm,
     longOnly: true,
     run: async (scene) => {
       const vm = await scene.start('counter', { accelerator });
@@ -94,8 +94,7 @@ export const kvm: readonly Row[] = [
   {
     operation: "vCPU, with its role's filter (hotplug.addCpu)",
     way: 'in-process',
-    features: ['cpu-hotplug'],
-    missing,
+    missing: missingKvm,
     untraced: true,
     run: async (scene) => {
       const vm = await scene.start('counter', { accelerator, args: ['-smp', '1,maxcpus=2'] });
@@ -109,7 +108,7 @@ export const kvm: readonly Row[] = [
     operation: 'savevm and loadvm',
     way: 'in-process',
     features: ['snapshots'],
-    missing,
+    missing: missingKvm,
     longOnly: true,
     run: async (scene) => {
       const vm = await scene.start('counter', { accelerator });

@@ -17,7 +17,6 @@ export const migrationTls: readonly Row[] = (
   ([operation, settings]): Row => ({
     operation,
     way: 'transparent',
-    features: ['migration-tls'],
     ...(operation.startsWith('multifd') ? {} : { longOnly: true }),
     run: async (scene) => {
       const folder = scene.path();

@@ -56,7 +56,6 @@ export const nbd: readonly Row[] = [
   {
     operation: 'NBD client: TLS over tcp',
     way: 'transparent',
-    features: ['tls'],
     run: async (scene) => {
       const folder = scene.path();
       makeCertificates(folder);
@@ -137,7 +136,6 @@ export const nbd: readonly Row[] = [
   {
     operation: 'NBD server: TLS over tcp',
     way: 'transparent',
-    features: ['tls'],
     run: async (scene) => {
       const folder = scene.path();
       makeCertificates(folder);

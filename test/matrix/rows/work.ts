@@ -66,7 +66,6 @@ const disks: readonly Row[] = [
   {
     operation: 'disk: on an iothread',
     way: 'transparent',
-    features: ['iothreads'],
     longOnly: true,
     run: async (scene) => {
       const vm = await scene.linux();

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { waitFor } from '../../launch/processes.ts';
 import type { Scene } from '../scene.ts';
 
 /** Serves a raw image by qemu-nbd at the arguments' address for as long as the row lasts. */
-export async function serveNbd(scene: Scene, image: string, ...address: readonly string[]): Promise<void> {
+export async function serveNbd(scene: Scene, image: string, ...address: readonly string[]): Promise<ChildProcess> {
   const pidFile = scene.path('.pid');
   const server = spawn(
     'qemu-nbd',
@@ -21,4 +21,5 @@ export async function serveNbd(scene: Scene, image: string, ...address: readonly
   });
   // It writes the file when it listens.
   await waitFor('qemu-nbd', () => existsSync(pidFile));
+  return server;
 }
