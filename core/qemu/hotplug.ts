@@ -184,8 +184,6 @@ export class Hotplug {
 
   /** The network backend on a descriptor; returns the tap interface's name. */
   async #addBackend(netdev: string, options: NicOptions, undo: Undo): Promise<string | undefined> {
-    // QEMU adds it all the same, and loses the connection with the first frame.
-    if (!('tap' in options)) this.#fds.assertAllows?.(socketNicNeed);
     if ('fd' in options) {
       await this.#addNetdev(netdev, 'socket', options.fd, undo);
       return undefined;
@@ -202,6 +200,8 @@ export class Hotplug {
   }
 
   async #addNetdev(netdev: string, type: 'socket' | 'tap', backend: OwnedFd, undo: Undo): Promise<void> {
+    // QEMU adds it all the same, and loses the connection with the first frame.
+    if (type === 'socket') this.#fds.assertAllows?.(socketNicNeed);
     await this.#qmp.execute('getfd', { fdname: netdev }, { fds: [backend.fd] });
     // QEMU forgets the name when the backend takes the descriptor; closing it then fails, which is right.
     undo.push(() => this.#qmp.execute('closefd', { fdname: netdev }));

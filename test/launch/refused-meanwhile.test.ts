@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
@@ -59,6 +61,8 @@ test('a NIC on a socket is not added where QEMU could not receive on it, and the
   timeout: 60_000,
 }, async () => {
   const socket = join(folder, 'nic');
+  await using peer = createServer().listen(socket);
+  await once(peer, 'listening');
   await using sandbox = await launchBare([], { allow: [{ request: 'connect', target: `unix:${socket}` }] });
   await expect(sandbox.vmm.hotplug.addNic({ id: 'nic', connect: `unix:${socket}` })).rejects.toMatchObject({
     code: 'VMM_ARGUMENT_CONFLICT',
