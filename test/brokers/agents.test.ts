@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Clients beside the launcher: judged alike, apart from each other, and without the launcher's own requests.
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { fstatSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
 import { describe, expect, test } from 'vitest';
 import { BrokerClient } from '../../core/broker/client.ts';
 import { encodeRequest, type Request } from '../../core/broker/protocol.ts';
@@ -126,8 +126,7 @@ describe('a process that comes by itself', () => {
     using door = bindAgentDoor(path);
     await broker.client.acceptAgents(door, 'agent', [12_345]);
     const process = spawn('python3', ['-c', python, path], { stdio: ['ignore', 'pipe', 'ignore'] });
-    const [said] = (await once(process.stdout, 'data')) as [Buffer];
-    expect(said.toString()).toBe('turned away\n');
+    expect(await text(process.stdout)).toBe('turned away\n');
     expect(await broker.event(({ type }) => type === 'broker')).toMatchObject({
       what: expect.stringContaining('user 0) was not taken'),
     });
