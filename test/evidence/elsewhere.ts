@@ -45,6 +45,12 @@ export const elsewhere: readonly Elsewhere[] = [
       'glibc sysdeps/unix/sysv/linux/fstat64.c; musl src/stat/fstatat.c; `npm run matrix -- --debian trixie` (glibc 2.41)',
   },
   {
+    rule: /^process fstatfs$/,
+    evidence:
+      'the page size of memory in huge pages, of which this machine has none: refused, QEMU takes 4096 and aligns the mapping to that',
+    source: 'QEMU util/mmap-alloc.c: qemu_fd_getpagesize()',
+  },
+  {
     rule: /^\w+ exit_group$/,
     evidence:
       'the process ends; a test that takes it away ends by a signal instead, with the same status for all others',

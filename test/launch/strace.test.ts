@@ -63,8 +63,9 @@ describe('a tightened QEMU under strace', () => {
       { request: 'bind', target: address },
       { request: 'connect', target: server.address },
     ] as const;
-    await using source = await launchBare(['-smp', '1,maxcpus=2'], { allow });
-    await using destination = await launchBare(['-smp', '1,maxcpus=2', '-incoming', 'defer'], { allow });
+    const options = { allow, features: ['nic-socket'] };
+    await using source = await launchBare(['-smp', '1,maxcpus=2'], options);
+    await using destination = await launchBare(['-smp', '1,maxcpus=2', '-incoming', 'defer'], options);
     // A new vCPU gets its role's filter, which a tracer would prevent.
     for (const { vmm } of [source, destination]) await vmm.hotplug.addCpu({ id: 'cpu1' });
     const traces = [await trace(source), await trace(destination)];
