@@ -268,7 +268,8 @@ test('a client that leaves while it is connected pins nothing', async () => {
     native.closeFd({ fd: accept() as number });
   }
   await expect.poll(async () => (await world.broker.client.status()).allowed).toBe(2);
-  expect(fdCount(world.broker.pid)).toBe(before);
+  // Fewer when what was answered before was still being put away then.
+  expect(fdCount(world.broker.pid)).toBeLessThanOrEqual(before);
 });
 
 test('without free descriptors a flow fails as a judged request does, and recovers', async () => {
