@@ -45,7 +45,7 @@ export const elsewhere: readonly Elsewhere[] = [
       'glibc sysdeps/unix/sysv/linux/fstat64.c; musl src/stat/fstatat.c; `npm run matrix -- --debian trixie` (glibc 2.41)',
   },
   {
-    rule: /^process fstatfs$/,
+    rule: /^memory-hotplug: process fstatfs$/,
     evidence:
       'the page size of memory in huge pages, of which this machine has none: refused, QEMU takes 4096 and aligns the mapping to that',
     source: 'QEMU util/mmap-alloc.c: qemu_fd_getpagesize()',
