@@ -103,19 +103,18 @@ describe('a daemon with all layers', () => {
 });
 
 describe('without root', () => {
-  it('has the same, in a user namespace', () => {
+  const attestStorage = (options: object = {}): RootlessMember => {
     for (const path of [folder, join(folder, 'image')]) chownSync(path, user, user);
-    const { storage } = attestRootless({
-      folder,
-      user,
-      members: {
-        storage: {
-          command: ['qemu-storage-daemon', '--blockdev', `driver=file,node-name=disk,filename=${folder}/image`],
-          allow: [`open=${folder}/image`],
-        },
-      },
-    });
-    const { ok, mechanisms } = storage as RootlessMember;
+    const storage = {
+      command: ['qemu-storage-daemon', '--blockdev', `driver=file,node-name=disk,filename=${folder}/image`],
+      allow: [`open=${folder}/image`],
+      ...options,
+    };
+    return attestRootless({ folder, user, members: { storage } })['storage'] as RootlessMember;
+  };
+
+  it('has the same, in a user namespace', () => {
+    const { ok, mechanisms } = attestStorage();
     const enforced = mechanisms.filter(({ state }) => state === 'enforced').map(({ name }) => name);
     expect(enforced).toEqual(
       expect.arrayContaining([
@@ -131,20 +130,8 @@ describe('without root', () => {
   });
 
   it('has no capabilities in a namespace of nobody’s either, and says what of them stays', () => {
-    for (const path of [folder, join(folder, 'image')]) chownSync(path, user, user);
     const without = ['net', 'ipc', 'uts', 'cgroup', 'mount', 'pid'].map((kind) => `namespace-${kind}`);
-    const { storage } = attestRootless({
-      folder,
-      user,
-      members: {
-        storage: {
-          command: ['qemu-storage-daemon', '--blockdev', `driver=file,node-name=disk,filename=${folder}/image`],
-          allow: [`open=${folder}/image`],
-          layers: { without: [...without, 'securebits'] },
-        },
-      },
-    });
-    const { ok, mechanisms } = storage as RootlessMember;
+    const { ok, mechanisms } = attestStorage({ layers: { without: [...without, 'securebits'] } });
     expect(mechanisms.find(({ name }) => name === 'capabilities')).toMatchObject({
       state: 'enforced',
       reason: expect.stringContaining('the bounding set stays') as string,
