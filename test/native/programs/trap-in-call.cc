@@ -1,28 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Has the leader of a process make two calls, and sends it a SIGTRAP in the first one: `trap-in-call PID`. Prints what the kernel returned for the second.
 #include <signal.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
-#include <cstdio>
 #include <cstdlib>
 
-#include "sys/tighten_borrow.h"
-#include "sys/tighten_choose.h"
-#include "sys/tighten_instruction.h"
+#include "borrow.h"
 
 namespace {
 
-using namespace ratchet;
-
 constexpr timespec long_enough{0, 200'000'000};
 constexpr timespec half_of_it{0, 100'000'000};
-
-int fail(const char* step) {
-  std::fprintf(stderr, "%s failed\n", step);
-  return 1;
-}
 
 /// To this very thread: what its process gets is not in the way of what the kernel raises for the thread.
 void trap_soon(pid_t pid) {
@@ -34,33 +22,21 @@ void trap_soon(pid_t pid) {
 }  // namespace
 
 int main(int count, char** arguments) {
+  using namespace ratchet;
   if (count != 2) return 2;
   const pid_t pid = std::atoi(arguments[1]);
-  const int pidfd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0U));
-  auto process = Process::pin(pid, pidfd);
-  if (!process.ok()) return fail("pin");
-  auto instruction = find_syscall_instruction(process.value(), pid);
-  if (!instruction.ok()) return fail("instruction");
-  const StepObserver nobody;
-  const Deadline deadline(std::chrono::seconds(20));
-  Choice choice(process.value(), nobody);
-  const auto stopped = choice.stop_one({pid}, deadline);
-  if (!std::holds_alternative<Chosen>(stopped)) return fail("stop");
-  Tracee& tracee = *std::get<Chosen>(stopped).tracee;
-  auto registers = tracee.registers();
-  BorrowedThread thread(tracee, process.value(), call_site(process.value(), instruction.value()), nobody);
-  if (!registers.ok() || thread.save() || thread.mask()) return fail("save");
-  // Below what a leaf function may keep under the stack pointer.
-  const std::uint64_t place = registers.value().rsp - 1024;
-  timespec before{};
-  const std::span bytes(reinterpret_cast<std::uint8_t*>(&before), sizeof before);
-  if (tracee.read_memory(place, bytes)) return fail("read");
-  if (thread.write_memory(place, std::span(reinterpret_cast<const std::uint8_t*>(&long_enough), sizeof long_enough))) return fail("write");
-  trap_soon(pid);
-  if (!thread.call(SYS_nanosleep, {place}, deadline).ok()) return fail("nanosleep");
-  if (thread.write_memory(place, bytes)) return fail("write");
-  const auto result = thread.call(SYS_getpid, {}, deadline);
-  if (!result.ok()) return fail("getpid");
-  if (thread.put_back(deadline) || thread.let_go()) return fail("restore");
-  std::printf("%lld\n", static_cast<long long>(result.value()));
+  return with_borrowed(pid, pid, [pid](BorrowedThread& thread, Tracee& tracee, std::uint64_t place, const Deadline& deadline) {
+    timespec before{};
+    const std::span bytes(reinterpret_cast<std::uint8_t*>(&before), sizeof before);
+    if (tracee.read_memory(place, bytes)) return fail("read");
+    if (thread.write_memory(place, std::span(reinterpret_cast<const std::uint8_t*>(&long_enough), sizeof long_enough))) return fail("write");
+    trap_soon(pid);
+    if (!thread.call(SYS_nanosleep, {place}, deadline).ok()) return fail("nanosleep");
+    if (thread.write_memory(place, bytes)) return fail("write");
+    const auto result = thread.call(SYS_getpid, {}, deadline);
+    if (!result.ok()) return fail("getpid");
+    if (thread.put_back(deadline) || thread.let_go()) return fail("restore");
+    std::printf("%lld\n", static_cast<long long>(result.value()));
+    return 0;
+  });
 }
