@@ -72,6 +72,6 @@ export function verifyRuleset({ stage, paths, soaked }: StageRuleset, threads: n
   const what = `${paths.length} paths from stage ${stage} on`;
   if (soaked !== undefined)
     return { name, state: 'partial', reason: `${what}; stage ${soaked} is in soak, and could have added others` };
-  const how = `${threads} threads restricted themselves, each by a call whose end with 0 was seen, and all others were made by these; the kernel does not show it`;
+  const how = `${threads} threads restricted themselves, each by a call whose end with 0 was seen, and all others were made by these, unless one installed a copy of the stage's filter itself meanwhile; the kernel does not show it`;
   return { name, state: 'enforced', reason: `${what}: ${how}` };
 }
