@@ -51,9 +51,9 @@ export class RootEmptier implements AsyncDisposable {
     });
   }
 
-  /** Unless it was asked to, it does nothing. */
+  /** When the process has ended there is nothing to empty, and nobody waits for a helper that somebody has stopped. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#child.stdin?.end();
+    this.#child.kill('SIGKILL');
     await this.#ended;
   }
 }

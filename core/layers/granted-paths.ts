@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { existsSync } from 'node:fs';
+import { RatchetError } from '../errors.ts';
 import { parsePathRule } from '../policy/address/index.ts';
 import type { FileLists, Layers } from '../policy/index.ts';
 import type { BrokerRule, ResolvedProfile, ResolvedStage } from '../policy/types.ts';
@@ -47,6 +48,7 @@ function pathsOf({ read, write = [], folders }: FileLists, rules: readonly Broke
     .filter(({ request, refuseErrno }) => request === 'open' && refuseErrno === undefined)
     .map(({ target }): GrantedPath => {
       const { pattern, readOnly } = parsePathRule(target);
+      if (folders === 'whole') assertFolder(pattern);
       const written: PathRoot['uses'] = folders === 'whole' ? ['read', 'write', 'whole'] : ['read', 'write'];
       return { path: beforeWildcard(pattern), uses: readOnly ? ['read'] : written, mapped: false, byOpen: true };
     });
@@ -55,6 +57,18 @@ function pathsOf({ read, write = [], folders }: FileLists, rules: readonly Broke
     ...write.map((path): GrantedPath => ({ path, uses: ['read', 'write'], mapped: false, byOpen: false })),
     ...granted,
   ];
+}
+
+/** Who serves whole folders opens what it wants in them by itself: no broker would judge the rest of a pattern. */
+function assertFolder(pattern: string): void {
+  if (!pattern.replace(/\/\*\*$/, '').includes('*')) return;
+  throw new RatchetError(
+    'ARGUMENT_INVALID',
+    `the grant open=${pattern} is no whole folder, and nothing less can be kept`,
+    {
+      next: 'grant open=FOLDER/**, or a file by its path',
+    },
+  );
 }
 
 function isThere({ path }: GrantedPath): boolean {

@@ -127,6 +127,20 @@ describe('virtiofsd as a member', () => {
     });
   });
 
+  it.each(['*.img', '*/deep/**'])(
+    'is granted no part of a folder (%s), of which nobody would judge the rest',
+    async (pattern) => {
+      const launched = launchGroup({
+        group: example({ allow: [`open=${shared}/${pattern}`] }),
+        variables: variables(),
+      });
+      await expect(launched).rejects.toMatchObject({
+        code: 'ARGUMENT_INVALID',
+        message: expect.stringContaining('is no whole folder'),
+      });
+    },
+  );
+
   it.each(['--daemonize', '--socket-path=/tmp/socket', '-osandbox=namespace', 'cache=none,sandbox=chroot'])(
     'takes no %s',
     async (word) => {
